@@ -1,0 +1,3 @@
+//! A portable software CPU: one Pentium II/III-class 32-bit x86 processor.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+

@@ -1,0 +1,2 @@
+//! The full machine.
+fn main() {}

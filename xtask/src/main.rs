@@ -1,0 +1,2 @@
+//! Project scripts: `cargo xtask guests|bench|ci|fuzz`.
+fn main() {}
