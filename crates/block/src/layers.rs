@@ -1,0 +1,1 @@
+//! Fault layers: errors, latency, short writes and power cuts over any medium.

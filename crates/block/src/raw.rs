@@ -1,0 +1,1 @@
+//! Raw image files and host block devices.
