@@ -290,7 +290,9 @@ pub struct LentMemory {
 /// Rules every implementation keeps, and `fuzz-kit` checks: no guest input makes it panic, loop or allocate without bound; an
 /// access may have any length from 1 to 8 and any offset in the window; [`Device::tick`] strictly advances or clears
 /// [`Device::next_deadline`]; save, restore, continue equals continue.
-pub trait Device: Send {
+///
+/// `Any` is a supertrait so that a machine can give its owner the concrete device back.
+pub trait Device: std::any::Any + Send {
     /// What it answers to now. Asked after every call; compared by generation.
     fn windows(&self) -> (Generation, &[Window]);
 
