@@ -1,0 +1,2 @@
+//! MMX and SSE.
+#![forbid(unsafe_code)]
