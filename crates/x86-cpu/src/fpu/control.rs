@@ -69,6 +69,7 @@ impl Fpu {
     /// FFREE ST(i).
     #[inline]
     pub fn ffree(&mut self, i: u8) {
+        self.sw &= !C1;
         self.full &= !(1 << self.physical(i));
     }
 

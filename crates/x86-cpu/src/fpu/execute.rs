@@ -127,8 +127,7 @@ impl Fpu {
             1 => self.fxch(i),
             // FNOP.
             2 => {}
-            // D9 D8: an alias of FSTP ST(i).
-            3 => self.fstp_st(i),
+            3 => self.fstp1(i),
             5 => self.fld_constant(i),
             _ => match modrm {
                 0xE0 => self.fchs(),

@@ -4,7 +4,7 @@
 //! taken modulo 8. Each one does the complete instruction with its exceptions; an unmasked exception leaves
 //! [`Fpu::pending`] set, for the next waiting instruction to report.
 
-use super::softfloat::{self, C1, DE, F80, IE, ZE};
+use super::softfloat::{self, C1, DE, F80, IE, Quotient, ZE};
 use super::{BUSY, C0, C2, C3, ES, EXCEPTIONS, Fpu, SF};
 
 /// The arithmetic operations; destination and source as the instruction names them.
@@ -89,7 +89,8 @@ impl Fpu {
             }
             return;
         }
-        if self.raise(flags) {
+        // A denormal is loaded even when its exception is unmasked.
+        if self.raise(flags) || flags & DE != 0 {
             self.top = at;
             self.full |= 1 << at;
             self.regs[usize::from(at)] = value;
@@ -272,7 +273,8 @@ impl Fpu {
 
     /// FPREM, or FPREM1 with `nearest`.
     pub fn fprem(&mut self, nearest: bool) {
-        self.sw &= !(C0 | C1 | C2 | C3);
+        // C0 and C3 change only when there is a quotient.
+        self.sw &= !C2;
         if !self.both_full(1) {
             self.underflow_into(0);
             return;
@@ -281,30 +283,21 @@ impl Fpu {
         let r = if nearest { softfloat::rem_ieee(a, b, self.cw) } else { softfloat::rem(a, b, self.cw) };
         if self.raise(r.flags) {
             self.write(0, r.value);
-            if r.partial {
-                self.sw |= C2;
-            } else {
-                let bit = |n: u8, c: u16| if r.quotient & n != 0 { c } else { 0 };
-                self.sw |= bit(4, C0) | bit(2, C3) | bit(1, C1);
+            match r.quotient {
+                Quotient::Bits(q) => {
+                    let bit = |n: u8, c: u16| if q & n != 0 { c } else { 0 };
+                    self.set_condition(bit(4, C0) | bit(2, C3));
+                    self.sw |= bit(1, C1);
+                }
+                Quotient::Partial => self.set_condition(C2),
+                Quotient::None => {}
             }
         }
     }
 
     /// FXTRACT.
     pub fn fxtract(&mut self) {
-        if self.is_empty(0) {
-            if self.underflow() {
-                self.write(0, F80::INDEFINITE);
-                self.push(F80::INDEFINITE, 0);
-            }
-            return;
-        }
-        if !self.is_empty(7) {
-            if self.overflow() {
-                self.write(0, F80::INDEFINITE);
-                self.fdecstp_keep();
-                self.write(0, F80::INDEFINITE);
-            }
+        if !self.room_for_second_result() {
             return;
         }
         let (exponent, significand, flags) = softfloat::extract(self.st(0), self.cw);
@@ -313,6 +306,24 @@ impl Fpu {
             self.fdecstp_keep();
             self.write(0, significand);
         }
+    }
+
+    /// For instructions that replace ST(0) and push: whether ST(0) is full and ST(7) empty. If not, the stack fault
+    /// is dealt with.
+    pub(super) fn room_for_second_result(&mut self) -> bool {
+        let masked = if self.is_empty(0) {
+            self.underflow()
+        } else if !self.is_empty(7) {
+            self.overflow()
+        } else {
+            return true;
+        };
+        if masked {
+            self.write(0, F80::INDEFINITE);
+            self.fdecstp_keep();
+            self.write(0, F80::INDEFINITE);
+        }
+        false
     }
 
     /// Moves TOP down without touching C1.
@@ -500,6 +511,16 @@ impl Fpu {
         }
     }
 
+    /// D9 D8, the alias of FSTP ST(i) that knows no stack underflow: with ST(0) empty it only moves TOP.
+    #[inline]
+    pub fn fstp1(&mut self, i: u8) {
+        if self.is_empty(0) {
+            self.fincstp();
+        } else {
+            self.fstp_st(i);
+        }
+    }
+
     /// FXCH ST(i).
     #[inline]
     pub fn fxch(&mut self, i: u8) {
@@ -527,7 +548,6 @@ impl Fpu {
             self.underflow_into(0);
             return;
         }
-        self.sw &= !C1;
         if condition {
             self.regs[usize::from(self.top)] = self.st(i);
         }

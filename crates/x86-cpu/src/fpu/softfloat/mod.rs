@@ -26,7 +26,7 @@ pub use convert::{
 };
 pub use div::{div, sqrt};
 pub use mul::mul;
-pub use rem::{Remainder, rem, rem_ieee};
+pub use rem::{Quotient, Remainder, rem, rem_ieee};
 pub use round::{extract, round_to_int, scale};
 pub(crate) use round::{round_pack, round_pack_64};
 

@@ -2,6 +2,17 @@
 
 use super::{Class, DE, F80, INVALID, nan_operands, round_pack_64};
 
+/// What is known of the quotient.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Quotient {
+    /// The reduction is complete; the three lowest bits of the quotient.
+    Bits(u8),
+    /// The reduction is not complete (C2): the dividend was only brought nearer.
+    Partial,
+    /// There is none: a NaN or an exception.
+    None,
+}
+
 /// What a partial remainder leaves behind.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Remainder {
@@ -9,10 +20,8 @@ pub struct Remainder {
     pub value: F80,
     /// Exceptions raised.
     pub flags: u16,
-    /// The three lowest bits of the quotient; meaningful when the reduction is complete.
-    pub quotient: u8,
-    /// The reduction is not complete (C2): the dividend was only brought nearer.
-    pub partial: bool,
+    /// The quotient.
+    pub quotient: Quotient,
 }
 
 /// FPREM: the remainder of `a / b` with the quotient chopped.
@@ -26,20 +35,21 @@ pub fn rem_ieee(a: F80, b: F80, cw: u16) -> Remainder {
 }
 
 fn remainder(a: F80, b: F80, nearest: bool, cw: u16) -> Remainder {
-    let done = |(value, flags)| Remainder { value, flags, quotient: 0, partial: false };
+    let none = |(value, flags)| Remainder { value, flags, quotient: Quotient::None };
+    let zero = |(value, flags)| Remainder { value, flags, quotient: Quotient::Bits(0) };
     if let Some(answer) = nan_operands(a, b) {
-        return done(answer);
+        return none(answer);
     }
     let (ca, cb) = (a.class(), b.class());
     if ca == Class::Infinity || cb == Class::Zero {
-        return done(INVALID);
+        return none(INVALID);
     }
     let denormal = if ca == Class::Denormal || cb == Class::Denormal { DE } else { 0 };
     if denormal & !cw != 0 {
-        return done((a, DE));
+        return none((a, DE));
     }
     if ca == Class::Zero {
-        return done((a, denormal));
+        return zero((a, denormal));
     }
     let (exp_a, sig_a) = a.normalized();
     let pack = |exp: i32, sig: u64, sign: u16| {
@@ -51,7 +61,7 @@ fn remainder(a: F80, b: F80, nearest: bool, cw: u16) -> Remainder {
         (value, flags | denormal)
     };
     if cb == Class::Infinity {
-        return done(pack(exp_a, sig_a, a.sign()));
+        return zero(pack(exp_a, sig_a, a.sign()));
     }
     let (exp_b, sig_b) = b.normalized();
     let distance = exp_a - exp_b;
@@ -60,10 +70,10 @@ fn remainder(a: F80, b: F80, nearest: bool, cw: u16) -> Remainder {
         let by = (distance & 31) | 32;
         let rest = (u128::from(sig_a) << by) % u128::from(sig_b);
         let (value, flags) = pack(exp_a - by, rest as u64, a.sign());
-        return Remainder { value, flags, quotient: 0, partial: true };
+        return Remainder { value, flags, quotient: Quotient::Partial };
     }
     if distance < -1 || (distance == -1 && !nearest) {
-        return done(pack(exp_a, sig_a, a.sign()));
+        return zero(pack(exp_a, sig_a, a.sign()));
     }
     // From here both are multiples of one unit: `unit` is the exponent at which sig_b stands.
     let (dividend, divisor, unit) = if distance == -1 {
@@ -83,5 +93,5 @@ fn remainder(a: F80, b: F80, nearest: bool, cw: u16) -> Remainder {
     }
     // The rest is at most half of a doubled divisor, or below the divisor: it fits.
     let (value, flags) = pack(unit, rest as u64, sign);
-    Remainder { value, flags, quotient: (quotient & 7) as u8, partial: false }
+    Remainder { value, flags, quotient: Quotient::Bits((quotient & 7) as u8) }
 }

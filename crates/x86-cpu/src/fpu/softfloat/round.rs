@@ -102,8 +102,10 @@ fn round_pack_general(sign: u16, exp: i32, sig: u64, extra: u64, cw: u16) -> (F8
         1..=0x7FFE => (pack(rounded_exp), inexact_flags),
         0x7FFF.. => {
             let wrapped = rounded_exp - WRAP;
-            if cw & OE == 0 && wrapped <= 0x7FFE {
-                return (pack(wrapped), OE | inexact_flags);
+            if cw & OE == 0 {
+                // Beyond even the wrapped range (only FSCALE gets there) infinity is the answer, whatever the rounding.
+                let far = (F80::infinity(sign), OE | PE | C1);
+                return if wrapped <= 0x7FFE { (pack(wrapped), OE | inexact_flags) } else { far };
             }
             let to_infinity = match rc {
                 RC_NEAREST => true,
@@ -119,16 +121,16 @@ fn round_pack_general(sign: u16, exp: i32, sig: u64, extra: u64, cw: u16) -> (F8
         }
         _ => {
             let wrapped = rounded_exp + WRAP;
-            if cw & UE == 0 && wrapped >= 1 {
-                return (pack(wrapped), UE | inexact_flags);
+            if cw & UE == 0 {
+                let far = (F80::zero(sign), UE | PE);
+                return if wrapped >= 1 { (pack(wrapped), UE | inexact_flags) } else { far };
             }
             let (sig, extra) = shift_right(sig, extra, exp.unsigned_abs() + 1);
             let d = round_significand(sign, sig, extra, drop, rc);
             let flags = if d.inexact { PE } else { 0 } | if d.up { C1 } else { 0 };
             // The significand may have rounded up to the smallest normal number.
             let value = F80::new(sign | u16::from(d.sig >= J), d.sig);
-            let tiny = if d.inexact || cw & UE == 0 { UE } else { 0 };
-            (value, flags | tiny)
+            (value, flags | if d.inexact { UE } else { 0 })
         }
     }
 }
