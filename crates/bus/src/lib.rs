@@ -21,6 +21,10 @@ pub mod mem;
 pub mod state;
 pub mod test_port;
 pub mod time;
+#[cfg(feature = "vm-device")]
+pub mod vm_device;
+#[cfg(feature = "vm-memory")]
+pub mod vm_memory;
 
 pub use device::{
     At, Cx, Device, DmaFault, Generation, InspectValue, Inspector, LentId, Pin, PinLevels, Port, ResetKind,
