@@ -44,9 +44,6 @@ pub(crate) trait IoContext<T> {
 
 impl<T> IoContext<T> for io::Result<T> {
     fn at(self, path: impl AsRef<Path>) -> Result<T> {
-        self.map_err(|source| Error::Io {
-            path: path.as_ref().to_path_buf(),
-            source,
-        })
+        self.map_err(|source| Error::Io { path: path.as_ref().to_path_buf(), source })
     }
 }

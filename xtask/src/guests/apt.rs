@@ -56,10 +56,7 @@ impl Apt {
             }
         }
         let native = stdout(&run(Command::new("dpkg").arg("--print-architecture"))?);
-        Ok(Self {
-            root: root.to_path_buf(),
-            native: native.trim().to_owned(),
-        })
+        Ok(Self { root: root.to_path_buf(), native: native.trim().to_owned() })
     }
 
     /// The architecture suffix for a package of x86 boot code that only x86 registries carry.
@@ -129,7 +126,9 @@ impl Apt {
         let known: BTreeMap<&str, String> = packages
             .debs
             .iter()
-            .filter_map(|(name, path)| Some((name.as_str(), path.file_name()?.to_string_lossy().into_owned())))
+            .filter_map(|(name, path)| {
+                Some((name.as_str(), path.file_name()?.to_string_lossy().into_owned()))
+            })
             .collect();
         let text = serde_json::to_string_pretty(&known).map_err(|e| Error::Input(e.to_string()))?;
         fs::write(index, text).at(index)
@@ -194,8 +193,13 @@ impl Apt {
                 Some(meta) => self.first_dependency(meta)?,
                 None => name.clone(),
             };
-            // One line: 'URI' FILE SIZE HASH
-            let line = stdout(&run(self.tool("apt-get").args(["-q", "download", "--print-uris", &package]))?);
+            // One line: 'URI' FILE SIZE HASH. Nothing for a file that is there, so it is asked from another folder.
+            let line = stdout(&run(self.tool("apt-get").current_dir(&self.root).args([
+                "-q",
+                "download",
+                "--print-uris",
+                &package,
+            ]))?);
             let file = line
                 .split_whitespace()
                 .nth(1)

@@ -15,14 +15,37 @@ use crate::error::{IoContext, Result};
 const INIT: &str = include_str!("../../../guests/init");
 
 /// Modules beyond what these need are not taken: each costs a guest instructions.
-pub(crate) const MODULES: &[&str] = &[
-    "ata_piix", "sd_mod", "sr_mod", "isofs", "vfat", "nls_cp437", "nls_ascii", "i2c_piix4", "psmouse",
-];
+pub(crate) const MODULES: &[&str] =
+    &["ata_piix", "sd_mod", "sr_mod", "isofs", "vfat", "nls_cp437", "nls_ascii", "i2c_piix4", "psmouse"];
 
 /// busybox applets that get a name in /bin.
 const APPLETS: &[&str] = &[
-    "awk", "cat", "cmp", "cut", "dd", "dmesg", "grep", "gunzip", "gzip", "head", "hexdump", "modprobe", "mount",
-    "poweroff", "readlink", "realpath", "sh", "sha256sum", "sleep", "tail", "umount", "uname", "usleep", "wc", "yes", "zcat",
+    "awk",
+    "cat",
+    "cmp",
+    "cut",
+    "dd",
+    "dmesg",
+    "grep",
+    "gunzip",
+    "gzip",
+    "head",
+    "hexdump",
+    "modprobe",
+    "mount",
+    "poweroff",
+    "readlink",
+    "realpath",
+    "sh",
+    "sha256sum",
+    "sleep",
+    "tail",
+    "umount",
+    "uname",
+    "usleep",
+    "wc",
+    "yes",
+    "zcat",
 ];
 
 /// Bytes that look random, the same in every build (xorshift64*).
@@ -57,8 +80,8 @@ pub(crate) fn gzip(data: &[u8]) -> Result<Vec<u8>> {
 /// Text that compresses about as well as prose.
 fn text() -> Vec<u8> {
     const WORDS: [&str; 16] = [
-        "bridge", "timer", "sector", "vector", "window", "line", "port", "page", "cycle", "burst", "latch", "strobe",
-        "parity", "carry", "offset", "mode",
+        "bridge", "timer", "sector", "vector", "window", "line", "port", "page", "cycle", "burst", "latch",
+        "strobe", "parity", "carry", "offset", "mode",
     ];
     let mut out = Vec::new();
     for byte in noise(1, 40_000) {

@@ -50,24 +50,13 @@ impl Kernel {
                     let path = path[at + 1..].to_owned();
                     let stem = path.rsplit('/').next().unwrap_or_default();
                     let name = normal(stem.trim_end_matches(".ko"));
-                    modules.insert(
-                        name,
-                        Module {
-                            path,
-                            content,
-                            depends: Vec::new(),
-                            aliases: Vec::new(),
-                        },
-                    );
+                    modules.insert(name, Module { path, content, depends: Vec::new(), aliases: Vec::new() });
                 }
             },
         )?;
-        let bzimage = bzimage.ok_or_else(|| Error::Input(format!("{}: no boot/vmlinuz-* inside", deb.display())))?;
-        Ok(Self {
-            release,
-            bzimage,
-            modules,
-        })
+        let bzimage =
+            bzimage.ok_or_else(|| Error::Input(format!("{}: no boot/vmlinuz-* inside", deb.display())))?;
+        Ok(Self { release, bzimage, modules })
     }
 
     /// The modules `wanted` and all they depend on, signatures cut off, with the `modules.dep` and `modules.alias` for modprobe.
@@ -138,7 +127,8 @@ impl Module {
             return;
         };
         let Some(end) = body.len().checked_sub(12) else { return };
-        let length = u32::from_be_bytes([body[end + 8], body[end + 9], body[end + 10], body[end + 11]]) as usize;
+        let length =
+            u32::from_be_bytes([body[end + 8], body[end + 9], body[end + 10], body[end + 11]]) as usize;
         if let Some(keep) = end.checked_sub(length) {
             self.content.truncate(keep);
         }
@@ -168,10 +158,7 @@ fn modinfo(elf: &[u8]) -> Option<String> {
     };
     let (_, strings) = section(names)?;
     (0..count).filter_map(section).find_map(|(name, content)| {
-        strings
-            .get(name..)?
-            .starts_with(b".modinfo\0")
-            .then(|| String::from_utf8_lossy(content).into_owned())
+        strings.get(name..)?.starts_with(b".modinfo\0").then(|| String::from_utf8_lossy(content).into_owned())
     })
 }
 
@@ -226,13 +213,8 @@ mod tests {
         let kernel = Kernel {
             release: "0".into(),
             bzimage: Vec::new(),
-            modules: [
-                module("a", &["c", "b"]),
-                module("b", &["d"]),
-                module("c", &["b"]),
-                module("d", &[]),
-            ]
-            .into(),
+            modules: [module("a", &["c", "b"]), module("b", &["d"]), module("c", &["b"]), module("d", &[])]
+                .into(),
         };
         let mut order = Vec::new();
         kernel.dependencies("a", &mut order);
