@@ -282,3 +282,29 @@ pub fn perform(medium: Option<&dyn BlockBackend>, mut request: Request) -> Compl
     };
     Completion { id: request.id, outcome, data: request.data }
 }
+
+macro_rules! forward {
+    ($($pointer:ty),*) => {$(
+        impl<B: BlockBackend + ?Sized> BlockBackend for $pointer {
+            fn info(&self) -> &MediumInfo {
+                (**self).info()
+            }
+            fn read_at(&self, offset: u64, bufs: &mut [IoSliceMut<'_>]) -> Result<()> {
+                (**self).read_at(offset, bufs)
+            }
+            fn write_at(&self, offset: u64, bufs: &[IoSlice<'_>], fua: bool) -> Result<()> {
+                (**self).write_at(offset, bufs, fua)
+            }
+            fn flush(&self) -> Result<()> {
+                (**self).flush()
+            }
+            fn discard(&self, offset: u64, len: u64) -> Result<()> {
+                (**self).discard(offset, len)
+            }
+            fn write_zeroes(&self, offset: u64, len: u64, fua: bool) -> Result<()> {
+                (**self).write_zeroes(offset, len, fua)
+            }
+        }
+    )*};
+}
+forward!(Box<B>, std::sync::Arc<B>, &B);
