@@ -272,3 +272,14 @@ fn memory_loads_and_stores() {
     }
     report.finish();
 }
+
+#[test]
+fn transcendentals() {
+    let n = cases(200_000) / 10;
+    check_forms(
+        50,
+        &[(0xD9, 0xF0..=0xF3), (0xD9, 0xF9..=0xF9), (0xD9, 0xFB..=0xFB), (0xD9, 0xFE..=0xFF)],
+        n,
+        Judge::Ulps(1),
+    );
+}

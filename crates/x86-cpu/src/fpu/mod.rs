@@ -23,6 +23,7 @@ mod memory;
 pub mod ops;
 pub mod softfloat;
 mod transcendental;
+mod wide;
 
 pub use env::{EnvFormat, FXSAVE_LEN};
 pub use execute::register_form_exists;
