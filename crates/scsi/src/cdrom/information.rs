@@ -1,0 +1,122 @@
+//! What the drive tells of the disc and of itself: sub-channel, disc and track information, features, events.
+
+use super::{CD_BLOCK, CD_MAX_BLOCKS, CdRom, MediaEvent, toc};
+use crate::Sense;
+
+const PROFILE_CD_ROM: u16 = 0x0008;
+const PROFILE_DVD_ROM: u16 = 0x0010;
+
+/// READ SUB-CHANNEL (MMC-3, 6.23): no audio is ever playing.
+pub(super) fn sub_channel(sub_q: bool, format: u8, msf: bool) -> Result<Vec<u8>, Sense> {
+    let mut data = vec![0, 0x15, 0, 0]; // no current audio status
+    if sub_q {
+        match format {
+            1 => {
+                data.extend([1, 0x14, 1, 1]);
+                data.extend(toc::address(0, msf));
+                data.extend([0; 4]);
+            }
+            // No media catalogue number, no ISRC.
+            2 | 3 => {
+                data.extend([format, if format == 3 { 0x14 } else { 0 }, u8::from(format == 3), 0]);
+                data.extend([0; 16]);
+            }
+            _ => return Err(Sense::INVALID_FIELD),
+        }
+        data[3] = (data.len() - 4) as u8;
+    }
+    Ok(data)
+}
+
+/// READ DISC INFORMATION (MMC-3, 6.21): one complete session with one track, not erasable.
+pub(super) fn disc() -> Vec<u8> {
+    let mut data = vec![0; 34];
+    data[1] = 32;
+    data[2] = 0x0e;
+    data[3..7].copy_from_slice(&[1, 1, 1, 1]);
+    data[7] = 0x20;
+    data[16..24].fill(0xff); // lead-in and lead-out of a next session: none
+    data
+}
+
+/// READ TRACK INFORMATION (MMC-3, 6.26) of track 1, by block address (0), track number (1) or session (2).
+pub(super) fn track(blocks: u32, by: u8, number: u32) -> Result<Vec<u8>, Sense> {
+    match by {
+        0 if number < blocks => {}
+        0 => return Err(Sense::OUT_OF_RANGE),
+        1 | 2 if number == 1 => {}
+        _ => return Err(Sense::INVALID_FIELD),
+    }
+    let mut data = vec![0; 36];
+    data[1] = 34;
+    data[2..4].copy_from_slice(&[1, 1]);
+    data[5] = 0x04; // data track, uninterrupted
+    data[6] = 0x01; // mode 1
+    data[24..28].copy_from_slice(&blocks.to_be_bytes());
+    Ok(data)
+}
+
+impl CdRom {
+    /// GET CONFIGURATION (MMC-3, 6.6). `which`: 0 all features, 1 the current ones, 2 the one at `start`.
+    pub(super) fn configuration(&self, which: u8, start: u16) -> Result<Vec<u8>, Sense> {
+        let (profile, cd, dvd) = match self.medium() {
+            Err(_) => (0, false, false),
+            Ok(blocks) if blocks <= CD_MAX_BLOCKS => (PROFILE_CD_ROM, true, false),
+            Ok(_) => (PROFILE_DVD_ROM, false, true),
+        };
+        let [dvd_high, dvd_low] = PROFILE_DVD_ROM.to_be_bytes();
+        let [cd_high, cd_low] = PROFILE_CD_ROM.to_be_bytes();
+        let [.., b2, b1, b0] = (CD_BLOCK as u32).to_be_bytes();
+        // (feature, version, persistent, current, data)
+        let features: [(u16, u8, bool, bool, Vec<u8>); 6] = [
+            (
+                0x0000,
+                0,
+                true,
+                true,
+                vec![dvd_high, dvd_low, u8::from(dvd), 0, cd_high, cd_low, u8::from(cd), 0],
+            ),
+            (0x0001, 0, true, true, vec![0, 0, 0, 2]), // core; physical interface: ATAPI
+            (0x0003, 0, true, true, vec![0x29, 0, 0, 0]), // tray, eject, lock
+            (0x0010, 0, false, cd || dvd, vec![0, b2, b1, b0, 0, 1, 0, 0]),
+            (0x001e, 0, false, cd, vec![0, 0, 0, 0]),
+            (0x001f, 0, false, dvd, vec![]),
+        ];
+        let mut data = vec![0; 8];
+        data[6..8].copy_from_slice(&profile.to_be_bytes());
+        for (code, version, persistent, current, bytes) in features {
+            let wanted = match which {
+                0 => code >= start,
+                1 => code >= start && current,
+                2 => code == start,
+                _ => return Err(Sense::INVALID_FIELD),
+            };
+            if wanted {
+                let [high, low] = code.to_be_bytes();
+                let flags = version << 2 | u8::from(persistent) << 1 | u8::from(current);
+                data.extend([high, low, flags, bytes.len() as u8]);
+                data.extend(bytes);
+            }
+        }
+        let len = (data.len() - 4) as u32;
+        data[..4].copy_from_slice(&len.to_be_bytes());
+        Ok(data)
+    }
+
+    /// GET EVENT STATUS NOTIFICATION (MMC-3, 6.7): the media class only. An event is reported once.
+    pub(super) fn event_status(&mut self, classes: u8) -> Vec<u8> {
+        const MEDIA: u8 = 4;
+        let supported = 1 << MEDIA;
+        if classes & supported == 0 {
+            return vec![0, 2, 0x80, supported];
+        }
+        let event = match std::mem::take(&mut self.state.event) {
+            MediaEvent::None => 0,
+            MediaEvent::New => 2,
+            MediaEvent::Removal => 3,
+        };
+        let status = u8::from(self.state.blocks.is_some() && !self.state.tray_open) << 1
+            | u8::from(self.state.tray_open);
+        vec![0, 6, MEDIA, supported, event, status, 0, 0]
+    }
+}

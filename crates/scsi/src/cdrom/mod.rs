@@ -1,0 +1,395 @@
+//! The CD/DVD-ROM drive.
+
+use slotone_block::Outcome;
+use slotone_bus::state::{StateError, StateReader, StateWriter};
+
+use crate::{Reply, Sense, Target, opcode};
+
+mod information;
+mod mode;
+mod toc;
+
+/// Bytes of a CD-ROM's user data block.
+pub const CD_BLOCK: u64 = 2048;
+
+/// Largest medium that is called a CD: 80 minutes of 75 frames a second. Larger ones are DVDs.
+const CD_MAX_BLOCKS: u32 = 80 * 60 * 75;
+
+/// What INQUIRY says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CdIdentity {
+    /// T10 vendor identification.
+    pub vendor: [u8; 8],
+    /// Product identification.
+    pub product: [u8; 16],
+    /// Product revision level.
+    pub revision: [u8; 4],
+}
+
+impl Default for CdIdentity {
+    fn default() -> Self {
+        Self { vendor: *b"MS      ", product: *b"Virtual CD      ", revision: *b"1.0 " }
+    }
+}
+
+/// Event of the media class (MMC-3, table 92).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum MediaEvent {
+    #[default]
+    None,
+    New,
+    Removal,
+}
+slotone_bus::encode_enum!(MediaEvent { None, New, Removal });
+
+/// What a guest can observe and a saved machine keeps.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct State {
+    /// Blocks of the medium in the tray.
+    blocks: Option<u32>,
+    tray_open: bool,
+    locked: bool,
+    reset_attention: bool,
+    change_attention: bool,
+    event: MediaEvent,
+    sense: Sense,
+}
+slotone_bus::encode_fields!(State {
+    blocks,
+    tray_open,
+    locked,
+    reset_attention,
+    change_attention,
+    event,
+    sense
+});
+
+/// A CD/DVD-ROM drive with a tray and one data track (mode 1, 2048 bytes a block).
+///
+/// | group | commands |
+/// | --- | --- |
+/// | SPC | TEST UNIT READY, REQUEST SENSE, INQUIRY, MODE SENSE(6/10) pages 01h 0Eh 2Ah, PREVENT ALLOW MEDIUM REMOVAL |
+/// | reading | READ(10), READ(12), READ CD and READ CD MSF (user data), SEEK(10), READ CAPACITY, READ HEADER |
+/// | disc | READ TOC formats 0 to 2, READ SUB-CHANNEL, READ DISC INFORMATION, READ TRACK INFORMATION |
+/// | drive | START STOP UNIT, GET CONFIGURATION, GET EVENT STATUS NOTIFICATION (polled, media class), MECHANISM STATUS, SET CD SPEED, STOP PLAY/SCAN |
+///
+/// Everything else ends with ILLEGAL REQUEST, INVALID COMMAND OPERATION CODE. Not modelled: audio tracks, raw sectors with headers and
+/// error correction codes, sub-channel data, DVD structures and keys, several sessions.
+#[derive(Debug, Clone)]
+pub struct CdRom {
+    identity: CdIdentity,
+    state: State,
+}
+
+impl Default for CdRom {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl CdRom {
+    /// An empty drive, as after power-on.
+    pub fn new() -> Self {
+        Self::with_identity(CdIdentity::default())
+    }
+
+    /// An empty drive that calls itself `identity`.
+    pub fn with_identity(identity: CdIdentity) -> Self {
+        Self { identity, state: State { reset_attention: true, ..State::default() } }
+    }
+
+    /// Puts a medium of `capacity` bytes in and closes the tray; an incomplete last block is not readable. A medium that was in is replaced.
+    pub fn insert(&mut self, capacity: u64) {
+        self.state.blocks = Some(u32::try_from(capacity / CD_BLOCK).unwrap_or(u32::MAX));
+        self.state.tray_open = false;
+        self.medium_arrived();
+    }
+
+    /// Takes the medium out, even when the guest has locked the tray (someone used a paper clip).
+    pub fn eject(&mut self) {
+        if self.state.blocks.take().is_some() {
+            self.state.event = MediaEvent::Removal;
+        }
+        self.state.change_attention = false;
+    }
+
+    /// A readable medium is in, the tray closed.
+    pub fn ready(&self) -> bool {
+        self.state.blocks.is_some() && !self.state.tray_open
+    }
+
+    /// Whether the guest opened the tray (START STOP UNIT with LoEj).
+    pub fn tray_open(&self) -> bool {
+        self.state.tray_open
+    }
+
+    /// Whether the guest locked the tray (PREVENT ALLOW MEDIUM REMOVAL).
+    pub fn locked(&self) -> bool {
+        self.state.locked
+    }
+
+    /// Blocks of the medium in the tray.
+    pub fn blocks(&self) -> Option<u32> {
+        self.state.blocks
+    }
+
+    /// Writes its state as a section.
+    pub fn save(&self, w: &mut StateWriter) {
+        w.section("scsi-cdrom", 1, &self.state);
+    }
+
+    /// Takes a state back; the drive is unchanged on an error. The medium must be inserted already: when it has another size than
+    /// the one in the saved state, the guest is told of a medium change.
+    ///
+    /// # Errors
+    /// [`StateError`] if the bytes are no such state.
+    pub fn restore(&mut self, r: &mut StateReader<'_>) -> Result<(), StateError> {
+        let mut state: State = r.section("scsi-cdrom", 1)?;
+        let same = state.blocks == self.state.blocks;
+        state.blocks = self.state.blocks;
+        self.state = state;
+        if !same {
+            match self.state.blocks {
+                Some(_) => self.medium_arrived(),
+                None => self.state.event = MediaEvent::Removal,
+            }
+        }
+        Ok(())
+    }
+
+    fn medium_arrived(&mut self) {
+        self.state.change_attention = true;
+        self.state.event = MediaEvent::New;
+    }
+
+    /// The blocks of a readable medium, or why there is none.
+    fn medium(&self) -> Result<u32, Sense> {
+        match self.state.blocks {
+            _ if self.state.tray_open => Err(Sense::NO_MEDIUM_TRAY_OPEN),
+            None => Err(Sense::NO_MEDIUM),
+            Some(blocks) => Ok(blocks),
+        }
+    }
+
+    fn pending_attention(&mut self) -> Option<Sense> {
+        if std::mem::take(&mut self.state.reset_attention) {
+            Some(Sense::RESET)
+        } else if std::mem::take(&mut self.state.change_attention) {
+            Some(Sense::MEDIUM_CHANGED)
+        } else {
+            None
+        }
+    }
+
+    fn run(&mut self, cdb: &[u8; 16]) -> Result<Reply, Sense> {
+        // These report or keep a unit attention instead of failing with it (SPC-2, 5.6.5; MMC-3, 4.1.6.1).
+        let attention_passes = matches!(
+            cdb[0],
+            opcode::INQUIRY
+                | opcode::REQUEST_SENSE
+                | opcode::GET_CONFIGURATION
+                | opcode::GET_EVENT_STATUS_NOTIFICATION
+        );
+        if !attention_passes && let Some(attention) = self.pending_attention() {
+            return Err(attention);
+        }
+        let length_8 = usize::from(cdb[4]);
+        let length_16 = usize::from(u16::from_be_bytes([cdb[7], cdb[8]]));
+        let lba = u32::from_be_bytes([cdb[2], cdb[3], cdb[4], cdb[5]]);
+        match cdb[0] {
+            opcode::TEST_UNIT_READY => self.medium().map(|_| Reply::Good),
+            opcode::REQUEST_SENSE => {
+                let mut sense = std::mem::take(&mut self.state.sense);
+                if sense == Sense::default() {
+                    sense = self.pending_attention().unwrap_or_default();
+                }
+                Ok(data_in(sense.to_bytes().to_vec(), length_8))
+            }
+            opcode::INQUIRY => {
+                if cdb[1] & 1 != 0 || cdb[2] != 0 {
+                    return Err(Sense::INVALID_FIELD); // no vital product data pages
+                }
+                Ok(data_in(self.inquiry(), usize::from(u16::from_be_bytes([cdb[3], cdb[4]]))))
+            }
+            opcode::MODE_SENSE_6 => Ok(data_in(self.mode_sense(cdb[2], false)?, length_8)),
+            opcode::MODE_SENSE_10 => Ok(data_in(self.mode_sense(cdb[2], true)?, length_16)),
+            opcode::START_STOP_UNIT => self.start_stop(cdb[4]),
+            opcode::PREVENT_ALLOW_MEDIUM_REMOVAL => {
+                self.state.locked = cdb[4] & 1 != 0;
+                Ok(Reply::Good)
+            }
+            opcode::READ_CAPACITY => {
+                let last = self.medium()?.saturating_sub(1);
+                let mut data = last.to_be_bytes().to_vec();
+                data.extend((CD_BLOCK as u32).to_be_bytes());
+                Ok(Reply::DataIn(data))
+            }
+            opcode::READ_10 => self.read(lba, u32::from(u16::from_be_bytes([cdb[7], cdb[8]]))),
+            opcode::READ_12 => self.read(lba, u32::from_be_bytes([cdb[6], cdb[7], cdb[8], cdb[9]])),
+            opcode::SEEK_10 => {
+                if lba >= self.medium()? {
+                    return Err(Sense::OUT_OF_RANGE);
+                }
+                Ok(Reply::Good)
+            }
+            opcode::READ_CD => {
+                let count = u32::from_be_bytes([0, cdb[6], cdb[7], cdb[8]]);
+                self.read_cd(cdb, lba, count)
+            }
+            opcode::READ_CD_MSF => {
+                let from = toc::msf_to_lba([cdb[3], cdb[4], cdb[5]]).ok_or(Sense::INVALID_FIELD)?;
+                let to = toc::msf_to_lba([cdb[6], cdb[7], cdb[8]]).ok_or(Sense::INVALID_FIELD)?;
+                let count = to.checked_sub(from).ok_or(Sense::INVALID_FIELD)?;
+                self.read_cd(cdb, from, count)
+            }
+            opcode::READ_TOC => {
+                // SFF-8020 put the format into the control byte; drivers of its time still do.
+                let format = if cdb[2] & 0x0f != 0 { cdb[2] & 0x0f } else { cdb[9] >> 6 };
+                let data = toc::read_toc(self.medium()?, format, cdb[1] & 2 != 0, cdb[6])?;
+                Ok(data_in(data, length_16))
+            }
+            opcode::READ_HEADER => {
+                if lba >= self.medium()? {
+                    return Err(Sense::OUT_OF_RANGE);
+                }
+                let mut data = vec![1, 0, 0, 0]; // mode 1
+                data.extend(toc::address(lba, cdb[1] & 2 != 0));
+                Ok(data_in(data, length_16))
+            }
+            opcode::READ_SUB_CHANNEL => {
+                self.medium()?;
+                let data = information::sub_channel(cdb[2] & 0x40 != 0, cdb[3], cdb[1] & 2 != 0)?;
+                Ok(data_in(data, length_16))
+            }
+            opcode::READ_DISC_INFORMATION => {
+                self.medium()?;
+                Ok(data_in(information::disc(), length_16))
+            }
+            opcode::READ_TRACK_INFORMATION => {
+                let data = information::track(self.medium()?, cdb[1] & 3, lba)?;
+                Ok(data_in(data, length_16))
+            }
+            opcode::GET_CONFIGURATION => {
+                let start = u16::from_be_bytes([cdb[2], cdb[3]]);
+                Ok(data_in(self.configuration(cdb[1] & 3, start)?, length_16))
+            }
+            opcode::GET_EVENT_STATUS_NOTIFICATION => {
+                if cdb[1] & 1 == 0 {
+                    return Err(Sense::INVALID_FIELD); // only polled operation
+                }
+                Ok(data_in(self.event_status(cdb[4]), length_16))
+            }
+            opcode::MECHANISM_STATUS => {
+                let data = vec![0, if self.state.tray_open { 0x10 } else { 0 }, 0, 0, 0, 0, 0, 0];
+                Ok(data_in(data, usize::from(u16::from_be_bytes([cdb[8], cdb[9]]))))
+            }
+            opcode::SET_CD_SPEED => Ok(Reply::Good),
+            opcode::STOP_PLAY_SCAN => self.medium().map(|_| Reply::Good),
+            _ => Err(Sense::INVALID_OPCODE),
+        }
+    }
+
+    fn inquiry(&self) -> Vec<u8> {
+        // Peripheral device type 5, removable, response format 2 with ATAPI version 3 (SFF-8020, 9.8.3), 31 more bytes.
+        let mut data = vec![0x05, 0x80, 0x00, 0x32, 31, 0, 0, 0];
+        data.extend(self.identity.vendor);
+        data.extend(self.identity.product);
+        data.extend(self.identity.revision);
+        data
+    }
+
+    fn start_stop(&mut self, bits: u8) -> Result<Reply, Sense> {
+        match bits & 3 {
+            2 if self.state.locked => Err(Sense::REMOVAL_PREVENTED),
+            2 => {
+                if !self.state.tray_open && self.state.blocks.is_some() {
+                    self.state.event = MediaEvent::Removal;
+                }
+                self.state.tray_open = true;
+                Ok(Reply::Good)
+            }
+            3 => {
+                if std::mem::take(&mut self.state.tray_open) && self.state.blocks.is_some() {
+                    self.medium_arrived();
+                }
+                Ok(Reply::Good)
+            }
+            // Spinning down and up needs no model: a medium is always up to speed.
+            0 => Ok(Reply::Good),
+            _ => self.medium().map(|_| Reply::Good),
+        }
+    }
+
+    fn read(&mut self, lba: u32, count: u32) -> Result<Reply, Sense> {
+        let blocks = self.medium()?;
+        if lba > blocks || count > blocks - lba {
+            // The first block that is not there.
+            return Err(Sense { information: Some(lba.max(blocks)), ..Sense::OUT_OF_RANGE });
+        }
+        if count == 0 {
+            return Ok(Reply::Good);
+        }
+        Ok(Reply::Read { offset: u64::from(lba) * CD_BLOCK, len: u64::from(count) * CD_BLOCK })
+    }
+
+    fn read_cd(&mut self, cdb: &[u8; 16], lba: u32, count: u32) -> Result<Reply, Sense> {
+        // Expected sector type: any, mode 1, or (as an image does not say) mode 2 form 1.
+        if !matches!(cdb[1] >> 2 & 7, 0 | 2 | 4) {
+            self.medium()?;
+            return Err(Sense::ILLEGAL_MODE);
+        }
+        // Header codes, error flags, EDC/ECC and sub-channels are not modelled.
+        match (cdb[9] & 0xfe, cdb[10] & 7) {
+            (0x10, 0) => self.read(lba, count),
+            (0x00, 0) => self.read(lba, 0),
+            _ => {
+                self.medium()?;
+                Err(Sense::INVALID_FIELD)
+            }
+        }
+    }
+
+    fn check(&mut self, sense: Sense) -> Reply {
+        self.state.sense = sense;
+        Reply::Check(sense)
+    }
+}
+
+impl Target for CdRom {
+    fn command(&mut self, cdb: &[u8]) -> Reply {
+        let mut block = [0; 16];
+        let n = cdb.len().min(16);
+        block[..n].copy_from_slice(&cdb[..n]);
+        if block[0] != opcode::REQUEST_SENSE {
+            self.state.sense = Sense::default();
+        }
+        self.run(&block).unwrap_or_else(|sense| self.check(sense))
+    }
+
+    fn medium_done(&mut self, outcome: Outcome, offset: u64) -> Reply {
+        let sense = match outcome {
+            Outcome::Done => return Reply::Good,
+            Outcome::OutOfRange => Sense::OUT_OF_RANGE,
+            Outcome::MediumError => Sense::UNRECOVERED_READ_ERROR,
+            Outcome::NotReady => Sense::NO_MEDIUM,
+            Outcome::ReadOnly => Sense::INTERNAL_FAILURE,
+        };
+        self.check(Sense { information: u32::try_from(offset / CD_BLOCK).ok(), ..sense })
+    }
+
+    fn reset(&mut self) {
+        self.state.locked = false;
+        self.state.sense = Sense::default();
+        self.state.reset_attention = true;
+    }
+
+    fn sense(&self) -> Sense {
+        self.state.sense
+    }
+}
+
+/// The initiator gets at most what it allocated; nothing at all is GOOD without data.
+fn data_in(mut data: Vec<u8>, allocated: usize) -> Reply {
+    data.truncate(allocated);
+    if data.is_empty() { Reply::Good } else { Reply::DataIn(data) }
+}

@@ -1,0 +1,96 @@
+//! Sense data (SPC-2, 7.20).
+
+/// Sense key (SPC-2, table 69).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SenseKey {
+    /// Nothing to report.
+    #[default]
+    NoSense,
+    /// The unit cannot be reached: no medium, tray open.
+    NotReady,
+    /// A flaw of the medium.
+    MediumError,
+    /// The drive itself failed.
+    HardwareError,
+    /// A bad command or parameter.
+    IllegalRequest,
+    /// Medium changed, or the unit was reset.
+    UnitAttention,
+    /// A write to a protected medium.
+    DataProtect,
+}
+
+slotone_bus::encode_enum!(SenseKey {
+    NoSense,
+    NotReady,
+    MediumError,
+    HardwareError,
+    IllegalRequest,
+    UnitAttention,
+    DataProtect,
+});
+
+impl SenseKey {
+    /// The four-bit code.
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::NoSense => 0,
+            Self::NotReady => 2,
+            Self::MediumError => 3,
+            Self::HardwareError => 4,
+            Self::IllegalRequest => 5,
+            Self::UnitAttention => 6,
+            Self::DataProtect => 7,
+        }
+    }
+}
+
+/// Why a command ended with CHECK CONDITION.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sense {
+    /// Sense key.
+    pub key: SenseKey,
+    /// Additional sense code.
+    pub asc: u8,
+    /// Additional sense code qualifier.
+    pub ascq: u8,
+    /// INFORMATION field: the logical block the sense is about; sets VALID.
+    pub information: Option<u32>,
+}
+
+slotone_bus::encode_fields!(Sense { key, asc, ascq, information });
+
+impl Sense {
+    pub(crate) const NO_MEDIUM: Self = Self::new(SenseKey::NotReady, 0x3a, 0x01);
+    pub(crate) const NO_MEDIUM_TRAY_OPEN: Self = Self::new(SenseKey::NotReady, 0x3a, 0x02);
+    pub(crate) const UNRECOVERED_READ_ERROR: Self = Self::new(SenseKey::MediumError, 0x11, 0x00);
+    pub(crate) const INTERNAL_FAILURE: Self = Self::new(SenseKey::HardwareError, 0x44, 0x00);
+    pub(crate) const INVALID_OPCODE: Self = Self::new(SenseKey::IllegalRequest, 0x20, 0x00);
+    pub(crate) const OUT_OF_RANGE: Self = Self::new(SenseKey::IllegalRequest, 0x21, 0x00);
+    pub(crate) const INVALID_FIELD: Self = Self::new(SenseKey::IllegalRequest, 0x24, 0x00);
+    pub(crate) const SAVING_NOT_SUPPORTED: Self = Self::new(SenseKey::IllegalRequest, 0x39, 0x00);
+    pub(crate) const REMOVAL_PREVENTED: Self = Self::new(SenseKey::IllegalRequest, 0x53, 0x02);
+    pub(crate) const ILLEGAL_MODE: Self = Self::new(SenseKey::IllegalRequest, 0x64, 0x00);
+    pub(crate) const MEDIUM_CHANGED: Self = Self::new(SenseKey::UnitAttention, 0x28, 0x00);
+    pub(crate) const RESET: Self = Self::new(SenseKey::UnitAttention, 0x29, 0x00);
+
+    /// Sense without an INFORMATION field.
+    pub const fn new(key: SenseKey, asc: u8, ascq: u8) -> Self {
+        Self { key, asc, ascq, information: None }
+    }
+
+    /// Fixed-format sense data, 18 bytes (SPC-2, 7.20.2).
+    pub fn to_bytes(self) -> [u8; 18] {
+        let mut bytes = [0; 18];
+        bytes[0] = 0x70;
+        bytes[2] = self.key.code();
+        if let Some(information) = self.information {
+            bytes[0] |= 0x80;
+            bytes[3..7].copy_from_slice(&information.to_be_bytes());
+        }
+        bytes[7] = 10;
+        bytes[12] = self.asc;
+        bytes[13] = self.ascq;
+        bytes
+    }
+}
