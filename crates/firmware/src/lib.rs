@@ -1,4 +1,83 @@
-//! BIOS of the 440BX machine: ROM entry points, boot services, ACPI and PCI tables.
+//! Firmware of the 440BX machine: a system BIOS and a video BIOS of its own.
+//!
+//! A BIOS is partly code that must be there byte for byte (entry points that programs call, interrupt handlers that they
+//! hook) and partly services whose bytes nobody looks at. The first part is a ROM of native 16-bit code ([`rom`],
+//! [`video_rom`]); the second is [`Firmware::service`], which the machine calls when a stub in ROM has written
+//! [`TRAP_PORT`]. A service works through an [`Initiator`]: ports, memory and time as the processor has them.
+//!
+//! Nothing is remembered outside the machine: the state of a service that waits lies in the frame that its stub pushed,
+//! everything else in the BDA, the EBDA and CMOS. A saved state, a reset or a second machine needs nothing from here.
+//!
+//! # API
+//! - [`rom`], [`video_rom`]: the images; [`TRAP_PORT`]: the port whose OUT stops the processor
+//! - [`Firmware`], [`Initiator`], [`Registers`], [`Outcome`]: the services
+//! - [`memory_map`]: who owns which addresses
+//! - [`linux_boot`]: a Linux kernel entered directly
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
+mod bda;
+mod frame;
+mod initiator;
+mod int10;
+pub mod linux_boot;
+pub mod memory_map;
+mod rom;
+mod service;
+
+pub use frame::Outcome;
+pub use initiator::{Initiator, Registers, Unmapped};
+pub use rom::{rom, video_rom};
+
+/// The I/O port whose OUT by a ROM stub calls [`Firmware::service`]. Nothing on the board decodes it, and no operating system hooks it.
+pub const TRAP_PORT: u16 = 0xE4;
+/// Bytes of the system ROM, which ends at 4 GiB.
+pub const ROM_BYTES: usize = 256 << 10;
+/// Bytes of the video ROM at C0000h.
+pub const VIDEO_ROM_BYTES: usize = 32 << 10;
+/// The date at F000:FFF5.
+pub(crate) const SYSTEM_BIOS_DATE: &[u8; 8] = b"09/20/05";
+
+/// What a service may try to boot from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum BootDevice {
+    /// The ATAPI CD-ROM drives.
+    Cd,
+    /// Diskette drive A.
+    Floppy,
+    /// The hard disks.
+    HardDisk,
+}
+
+/// The BIOS services. Configuration only; all state is the guest's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Firmware {
+    /// Main memory in bytes.
+    pub memory: u64,
+    /// What to boot from, in order.
+    pub boot_order: Vec<BootDevice>,
+}
+
+impl Firmware {
+    /// The firmware of a machine with `memory` bytes that boots from CD, diskette and hard disk in this order.
+    pub fn new(memory: u64) -> Self {
+        Self { memory, boot_order: vec![BootDevice::Cd, BootDevice::Floppy, BootDevice::HardDisk] }
+    }
+
+    /// Serves the trap that the processor has just made: call it when the OUT to [`TRAP_PORT`] has retired.
+    ///
+    /// A write to the port that does not come from a stub of the ROM is ignored. The answer is already in the guest's
+    /// memory; what is returned here is for the curious.
+    pub fn service(&self, bus: &mut dyn Initiator) -> Outcome {
+        let Some(mut frame) = frame::Frame::read(bus) else { return Outcome::Done };
+        let outcome = self.dispatch(bus, &mut frame);
+        frame.write(bus, outcome);
+        outcome
+    }
+
+    fn dispatch(&self, _bus: &mut dyn Initiator, frame: &mut frame::Frame) -> Outcome {
+        frame.set_ah(0x86);
+        frame.set_carry(true);
+        Outcome::Done
+    }
+}

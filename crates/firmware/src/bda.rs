@@ -1,0 +1,51 @@
+//! Addresses of the BIOS data area, as linear addresses, and of the extended BIOS data area.
+
+pub(crate) const COM_PORTS: u32 = 0x400;
+pub(crate) const LPT_PORTS: u32 = 0x408;
+pub(crate) const EBDA_POINTER: u32 = 0x40E;
+pub(crate) const EQUIPMENT: u32 = 0x410;
+pub(crate) const MEMORY_KIB: u32 = 0x413;
+pub(crate) const KEYBOARD_FLAGS: u32 = 0x417;
+pub(crate) const KEYBOARD_FLAGS_2: u32 = 0x418;
+pub(crate) const KEYBOARD_ALT: u32 = 0x419;
+pub(crate) const KEYBOARD_HEAD: u32 = 0x41A;
+pub(crate) const KEYBOARD_TAIL: u32 = 0x41C;
+pub(crate) const KEYBOARD_BUFFER: u32 = 0x41E;
+pub(crate) const DISKETTE_STATUS: u32 = 0x441;
+pub(crate) const VIDEO_MODE: u32 = 0x449;
+pub(crate) const VIDEO_COLUMNS: u32 = 0x44A;
+pub(crate) const VIDEO_PAGE_BYTES: u32 = 0x44C;
+pub(crate) const VIDEO_PAGE_START: u32 = 0x44E;
+pub(crate) const VIDEO_CURSORS: u32 = 0x450;
+pub(crate) const VIDEO_CURSOR_SHAPE: u32 = 0x460;
+pub(crate) const VIDEO_PAGE: u32 = 0x462;
+pub(crate) const VIDEO_CRTC: u32 = 0x463;
+pub(crate) const VIDEO_MODE_SELECT: u32 = 0x465;
+pub(crate) const VIDEO_PALETTE: u32 = 0x466;
+pub(crate) const RESET_VECTOR: u32 = 0x467;
+pub(crate) const TICKS: u32 = 0x46C;
+pub(crate) const MIDNIGHT: u32 = 0x470;
+pub(crate) const BREAK: u32 = 0x471;
+pub(crate) const RESET_FLAG: u32 = 0x472;
+pub(crate) const DISK_STATUS: u32 = 0x474;
+pub(crate) const DISK_COUNT: u32 = 0x475;
+pub(crate) const LPT_TIMEOUTS: u32 = 0x478;
+pub(crate) const COM_TIMEOUTS: u32 = 0x47C;
+pub(crate) const KEYBOARD_START: u32 = 0x480;
+pub(crate) const KEYBOARD_END: u32 = 0x482;
+pub(crate) const VIDEO_ROWS: u32 = 0x484;
+pub(crate) const VIDEO_HEIGHT: u32 = 0x485;
+pub(crate) const VIDEO_CONTROL: u32 = 0x487;
+pub(crate) const VIDEO_SWITCHES: u32 = 0x488;
+pub(crate) const VIDEO_VGA_FLAGS: u32 = 0x489;
+pub(crate) const VIDEO_DCC: u32 = 0x48A;
+pub(crate) const KEYBOARD_MODE: u32 = 0x496;
+pub(crate) const KEYBOARD_LEDS: u32 = 0x497;
+pub(crate) const WAIT_POINTER: u32 = 0x498;
+pub(crate) const WAIT_COUNT: u32 = 0x49C;
+pub(crate) const WAIT_ACTIVE: u32 = 0x4A0;
+pub(crate) const VIDEO_SAVE_POINTER: u32 = 0x4A8;
+
+/// Segment of the 1 KiB extended BIOS data area.
+pub(crate) const EBDA_SEGMENT: u16 = 0x9FC0;
+pub(crate) const EBDA: u32 = 0x9_FC00;
