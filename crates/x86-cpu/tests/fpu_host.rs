@@ -6,12 +6,15 @@
 
 use slotone_x86_cpu::fpu::{EnvFormat, Fpu, FpuCx, MemAccess, memory_form, register_form_exists};
 
+#[path = "fpu_host/image.rs"]
+mod image;
 #[path = "fpu_host/native.rs"]
 mod native;
 #[path = "fpu_host/operands.rs"]
 mod operands;
 
-use native::{StateImage, run_mem, run_reg};
+use image::StateImage;
+use native::{run_mem, run_reg};
 use operands::Rng;
 
 const ENV: EnvFormat = EnvFormat { wide: true, protected: true };

@@ -20,6 +20,7 @@ mod control;
 mod env;
 mod execute;
 mod memory;
+mod mmx;
 pub mod ops;
 pub mod softfloat;
 mod transcendental;

@@ -1,2 +1,7 @@
-//! MMX and SSE.
+//! MMX and SSE: packed operations as plain functions over values.
+//!
+//! MMX registers are the significands of the x87's physical registers; [`crate::fpu::Fpu::mmx`] and its neighbours
+//! reach them with the effects on tags, TOP and exponents. The operations themselves are in [`mmx`].
 #![forbid(unsafe_code)]
+
+pub mod mmx;

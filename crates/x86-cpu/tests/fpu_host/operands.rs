@@ -1,6 +1,7 @@
 //! Operands that hit the corners: a deterministic generator of numbers, states and control words.
+#![allow(dead_code, reason = "each test binary uses a part")]
 
-use super::native::StateImage;
+use super::image::StateImage;
 
 /// SplitMix64.
 pub(crate) struct Rng(u64);

@@ -82,7 +82,7 @@ pub fn sqrt(a: F80, cw: u16) -> (F80, u16) {
     let (exp, sig) = a.normalized();
     let unbiased = exp - BIAS;
     let radicand = u128::from(sig) << (63 + (unbiased & 1) as u32);
-    let root = radicand.isqrt() as u64;
+    let root = square_root(radicand);
     let rest = radicand - u128::from(root) * u128::from(root);
     // (root + 1/2)^2 = root^2 + root + 1/4: the rest decides, and a tie cannot happen.
     let extra = match rest {
@@ -92,4 +92,16 @@ pub fn sqrt(a: F80, cw: u16) -> (F80, u16) {
     };
     let (value, flags) = round_pack(0, (unbiased >> 1) + BIAS, root, extra, cw);
     (value, flags | denormal)
+}
+
+/// The integer square root of a number of at least 2^126.
+fn square_root(n: u128) -> u64 {
+    // 53 bits from the host, one step of Newton's, and the last unit by trial: exact whatever the first guess was.
+    let guess = (((n >> 64) as u64 as f64).sqrt() * 4_294_967_296.0) as u64;
+    let x = u128::from(guess.max(1 << 63));
+    let mut root = (x + n / x) >> 1;
+    while root > u128::from(u64::MAX) || root * root > n {
+        root -= 1;
+    }
+    root as u64
 }
