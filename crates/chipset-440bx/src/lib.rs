@@ -2,3 +2,19 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
+pub mod dma;
+pub mod host_bridge;
+pub mod isa_bridge;
+pub mod pic;
+pub mod pit;
+pub mod pm;
+pub mod rtc;
+mod util;
+
+pub use dma::Dma;
+pub use host_bridge::{HostBridge, HostBridgeConfig};
+pub use isa_bridge::{IsaBridge, IsaBridgeConfig};
+pub use pic::Pic;
+pub use pit::Pit;
+pub use pm::{Pm, PmConfig, SmbusMemory};
+pub use rtc::{DateTime, Rtc};
