@@ -98,7 +98,7 @@ pub(crate) struct Dynamic {
     root: bool,
     lsb_first: bool,
     aligned: bool,
-    footer: Mutex<[u8; FOOTER_LEN]>,
+    footer: [u8; FOOTER_LEN],
     meta: RwLock<Meta>,
     flushing: Mutex<()>,
     bitmap_limit: usize,
@@ -156,7 +156,7 @@ impl Dynamic {
             root,
             lsb_first: tap01,
             aligned,
-            footer: Mutex::new(footer.to_bytes()),
+            footer: footer.to_bytes(),
             meta: RwLock::new(Meta {
                 bat,
                 state,
@@ -482,11 +482,14 @@ impl Dynamic {
         let old_len = storage.len()?;
         let grown = storage
             .set_len(footer_at + FOOTER_LEN as u64)
-            .and_then(|()| storage.write_at(footer_at, &self.footer_bytes()))
+            .and_then(|()| storage.write_at(footer_at, &self.footer))
             .and_then(|()| storage.sync());
         if let Err(e) = grown {
             // The old footer was not touched: with the old length it is the trailing one again.
-            let _ = storage.set_len(old_len);
+            if storage.set_len(old_len).is_err() {
+                // Then closing has to set it right.
+                meta.pool_extended = true;
+            }
             return Err(e.into());
         }
         meta.pool = base..end;
@@ -494,10 +497,6 @@ impl Dynamic {
         meta.pool_step = (meta.pool_step * 2).min(POOL_MAX);
         meta.pool_extended = true;
         Ok(())
-    }
-
-    fn footer_bytes(&self) -> [u8; FOOTER_LEN] {
-        *self.footer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn used_end(&self, meta: &Meta) -> u64 {
@@ -518,7 +517,7 @@ impl Dynamic {
             meta.pool = at..at;
             return Ok(());
         }
-        storage.write_at(at, &self.footer_bytes())?;
+        storage.write_at(at, &self.footer)?;
         storage.sync()?;
         storage.set_len(at + FOOTER_LEN as u64)?;
         meta.footer_at = at;
@@ -530,7 +529,7 @@ impl Dynamic {
     pub(crate) fn restore_tail(&self, storage: &dyn Storage) -> Result<()> {
         let mut meta = self.meta_mut();
         let at = footer_start(self.used_end(&meta), self.aligned);
-        storage.write_at(at, &self.footer_bytes())?;
+        storage.write_at(at, &self.footer)?;
         storage.sync()?;
         storage.set_len(at + FOOTER_LEN as u64)?;
         storage.sync()?;
@@ -546,9 +545,8 @@ impl Dynamic {
             let mut meta = self.meta_mut();
             self.take_pending(&mut meta)
         };
-        storage.sync()?;
         if pending.is_empty() {
-            return Ok(());
+            return Ok(storage.sync()?);
         }
         let result = self.write_pending(storage, &pending);
         let mut meta = self.meta_mut();
@@ -571,9 +569,10 @@ impl Dynamic {
         }
         meta.freed.drain(..pending.freed.len());
         for start in pending.freed {
-            // Zeros under clear bits: the region may be used again.
-            zero_file(storage, start, self.layout.region())?;
-            meta.free.push(start);
+            // Zeros under clear bits: the region may be used again. If that fails it is merely not reused.
+            if zero_file(storage, start, self.layout.region()).is_ok() {
+                meta.free.push(start);
+            }
         }
         Ok(())
     }
@@ -612,6 +611,7 @@ impl Dynamic {
     }
 
     fn write_pending(&self, storage: &dyn Storage, p: &Pending) -> Result<()> {
+        storage.sync()?;
         for (at, bytes) in p.bitmaps.iter().chain(&p.table) {
             storage.write_at(*at, bytes)?;
         }

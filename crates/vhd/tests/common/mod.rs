@@ -1,6 +1,8 @@
 //! Helpers of the tests.
 #![allow(dead_code, reason = "each test crate uses a part of it")]
 
+pub(crate) mod crash;
+
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
