@@ -136,6 +136,19 @@ pub struct FpuState {
     pub data_offset: u32,
 }
 
+slotone_bus::encode_fields!(FpuState {
+    control,
+    status,
+    tags,
+    significands,
+    exponents,
+    opcode,
+    instruction_selector,
+    instruction_offset,
+    data_selector,
+    data_offset,
+});
+
 impl Default for Fpu {
     fn default() -> Self {
         Self::new()
