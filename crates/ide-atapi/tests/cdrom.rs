@@ -1,0 +1,112 @@
+//! What drivers do with a CD drive.
+
+mod common;
+
+use common::{BMIBA, Machine, pattern};
+
+const BASE: u16 = 0x170;
+
+/// PACKET with `features` and a byte count limit; returns the status once the command packet was taken.
+fn packet(m: &mut Machine, features: u8, limit: u16, cdb: &[u8; 12]) {
+    let [low, high] = limit.to_le_bytes();
+    for (register, value) in [(6, 0xa0), (1, features), (4, low), (5, high)] {
+        m.outb(BASE + register, value);
+    }
+    m.outb(BASE + 7, 0xa0);
+    assert_eq!(m.poll(BASE) & 0x89, 0x08);
+    assert_eq!(m.inb(BASE + 2) & 3, 1, "interrupt reason: command");
+    m.outs(BASE, 2, cdb);
+}
+
+/// A packet command with data by PIO, as a BIOS does it: polled.
+fn pio_in(m: &mut Machine, limit: u16, cdb: &[u8; 12]) -> Result<Vec<u8>, u8> {
+    packet(m, 0, limit, cdb);
+    let mut data = Vec::new();
+    loop {
+        let status = m.poll(BASE);
+        if status & 1 != 0 {
+            return Err(m.inb(BASE + 1));
+        }
+        if status & 8 == 0 {
+            assert_eq!(m.inb(BASE + 2) & 3, 3, "interrupt reason: status");
+            return Ok(data);
+        }
+        assert_eq!(m.inb(BASE + 2) & 3, 2, "interrupt reason: data to the host");
+        let n = usize::from(u16::from_le_bytes([m.inb(BASE + 4), m.inb(BASE + 5)]));
+        assert!(n <= usize::from(limit));
+        let mut block = vec![0; n.next_multiple_of(2)];
+        m.ins(BASE, 2, &mut block);
+        data.extend(&block[..n]);
+    }
+}
+
+fn cdb(bytes: &[u8]) -> [u8; 12] {
+    let mut cdb = [0; 12];
+    cdb[..bytes.len()].copy_from_slice(bytes);
+    cdb
+}
+
+/// A drive whose unit attentions were fetched.
+fn ready() -> Machine {
+    let mut m = Machine::usual(4_000);
+    for _ in 0..2 {
+        assert_eq!(pio_in(&mut m, 0, &cdb(&[0])), Err(0x64), "unit attention");
+    }
+    assert_eq!(pio_in(&mut m, 0, &cdb(&[0])), Ok(vec![]));
+    m
+}
+
+#[test]
+fn signature_and_identify() {
+    let mut m = Machine::usual(4_000);
+    m.outb(BASE + 6, 0xa0);
+    assert_eq!((m.inb(BASE + 4), m.inb(BASE + 5)), (0x14, 0xeb));
+    m.outb(BASE + 7, 0xec);
+    assert_eq!(m.poll(BASE) & 1, 1, "IDENTIFY DEVICE is refused");
+    assert_eq!((m.inb(BASE + 1), m.inb(BASE + 4), m.inb(BASE + 5)), (4, 0x14, 0xeb));
+    m.outb(BASE + 7, 0xa1);
+    assert_eq!(m.poll(BASE) & 0x89, 8);
+    let mut data = vec![0; 512];
+    m.ins(BASE, 2, &mut data);
+    assert_eq!(data[..2], [0xc0, 0x85]);
+    assert_eq!(&data[54..64], b"iVtrau lDC");
+}
+
+#[test]
+fn toc_by_pio() {
+    let mut m = ready();
+    let toc = pio_in(&mut m, 0xfffe, &cdb(&[0x43, 0x02, 0, 0, 0, 0, 0, 0, 12])).unwrap();
+    assert_eq!(toc, [0, 18, 1, 1, 0, 0x14, 1, 0, 0, 0, 2, 0]);
+    // 4,000 sectors are 1,000 blocks: lead-out at 1150 frames = 0:15:25.
+    let toc = pio_in(&mut m, 0xfffe, &cdb(&[0x43, 0x02, 0, 0, 0, 0, 0xaa, 1, 0])).unwrap();
+    assert_eq!(toc, [0, 10, 1, 1, 0, 0x14, 0xaa, 0, 0, 0, 15, 25]);
+}
+
+#[test]
+fn read_10_by_pio_in_small_blocks() {
+    let mut m = ready();
+    let data = pio_in(&mut m, 1_001, &cdb(&[0x28, 0, 0, 0, 0, 20, 0, 0, 5])).unwrap();
+    assert!(data == pattern(4_000)[20 * 2048..25 * 2048]);
+}
+
+#[test]
+fn read_10_by_dma() {
+    let mut m = ready();
+    // 150 blocks: more than one request.
+    m.prd(
+        0x1000,
+        &[(0x2_0000, 0), (0x3_0000, 0), (0x4_0000, 0), (0x5_0000, 0), (0x6_0000, 150 * 2048 - 0x4_0000)],
+    );
+    m.outl(BMIBA + 12, 0x1000);
+    m.outb(BMIBA + 8, 0x08);
+    packet(&mut m, 1, 0, &cdb(&[0x28, 0, 0, 0, 1, 0, 0, 0, 150]));
+    m.outb(BMIBA + 8, 0x09);
+    m.requests.clear();
+    m.wait_irq(1);
+    assert_eq!(m.inb(BMIBA + 10), 0x04);
+    m.outb(BMIBA + 8, 0);
+    assert_eq!(m.inb(BASE + 7), 0x50);
+    assert_eq!(m.inb(BASE + 2) & 3, 3);
+    assert!(m.ram(0x2_0000, 150 * 2048) == pattern(4_000)[256 * 2048..][..150 * 2048]);
+    assert_eq!(m.requests.len(), 3);
+}
