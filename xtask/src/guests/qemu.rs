@@ -20,20 +20,18 @@ const PVH: &str = "direct -686-pae ELF";
 const LIMIT: Duration = Duration::from_secs(240);
 const PROGRAM: &str = "qemu-system-i386";
 /// A PC as near to ours as QEMU has one.
-const MACHINE: [&str; 12] = [
-    "-M",
-    "pc,hpet=off",
-    "-cpu",
-    "pentium3",
-    "-m",
-    "128",
-    "-display",
-    "none",
-    "-nic",
-    "none",
-    "-no-reboot",
-    "-nodefaults",
-];
+const MACHINE: [&str; 6] = ["-M", "pc,hpet=off", "-cpu", "pentium3", "-m", "128"];
+const OPTIONS: [&str; 6] = ["-display", "none", "-nic", "none", "-no-reboot", "-nodefaults"];
+
+/// What the emulated clocks follow.
+#[derive(Clone, Copy, PartialEq)]
+enum Pace {
+    /// The host's clock.
+    Host,
+    /// Executed instructions, 2 ns each (and the host's clock while the guest is idle). Several times slower, but even: Linux
+    /// compares its clocks with each other while it boots and refuses them when a busy host makes them run unevenly.
+    Instructions,
+}
 
 /// How a guest is started.
 enum Boot {
@@ -52,34 +50,54 @@ pub(crate) fn check(out: &Path, golden: &Path, bless: bool) -> Result<()> {
     }
     let runs = [
         ("direct -686", Boot::Direct("vmlinuz-686", "initrd.gz", "ide,cd")),
-        ("direct -686-pae ELF", Boot::Direct("vmlinux-686-pae", "initrd-pae.gz", "ide,cd")),
+        (PVH, Boot::Direct("vmlinux-686-pae", "initrd-pae.gz", "ide,cd")),
         ("debian.vhd", Boot::Disk("debian.vhd")),
         ("debian-pae.vhd", Boot::Disk("debian-pae.vhd")),
         ("debian.iso", Boot::Cd("debian.iso")),
     ];
     let mut taken = bless;
-    for (name, boot) in runs {
-        let started = Instant::now();
-        let mut machine = Machine::start(out, name, &boot)?;
-        machine.wait_for("the verdict", |m| Ok(m.serial()?.contains("GUEST-TESTS-")))?;
-        let screen = machine.screen()?;
-        if !machine.serial()?.contains(VERDICT) {
-            return Err(Error::Check(format!("{name}: {}", machine.complaint())));
+    for (name, boot) in &runs {
+        let first = run_tests(out, golden, name, boot, Pace::Host, &mut taken);
+        if let Err(error) = first {
+            eprintln!("guests: {error}; once more with clocks that follow the instructions");
+            run_tests(out, golden, name, boot, Pace::Instructions, &mut taken)?;
         }
-        machine.wait_for_end()?;
-        // The PVH entry passes no screen_info, so Linux drives no VGA there.
-        if name != PVH {
-            settle(&golden.join("linux-screen.txt"), &screen, &mut taken, name)?;
-        }
-        let passed =
-            machine.serial()?.lines().filter(|l| l.starts_with("CHECK ") && l.contains(" ok")).count();
-        eprintln!(
-            "guests: {name}: {VERDICT}, {passed} checks, powered off, {:.1} s",
-            started.elapsed().as_secs_f32()
-        );
     }
+    run_menu(out, golden, bless)
+}
+
+/// Boots one guest, wants its verdict, its last screen and its power-off.
+fn run_tests(out: &Path, golden: &Path, name: &str, boot: &Boot, pace: Pace, taken: &mut bool) -> Result<()> {
+    let started = Instant::now();
+    let mut machine = Machine::start(out, name, boot, pace)?;
+    machine.wait_for("the verdict", |m| Ok(verdict(&m.serial()?).is_some()))?;
+    let screen = machine.screen()?;
+    let text = machine.serial()?;
+    if verdict(&text) != Some(VERDICT) {
+        return Err(Error::Check(format!("{name}: {}", machine.complaint())));
+    }
+    machine.wait_for_end()?;
+    // The PVH entry passes no screen_info, so Linux drives no VGA there.
+    if name != PVH {
+        settle(&golden.join("linux-screen.txt"), &screen, taken, name)?;
+    }
+    let passed = text.lines().filter(|line| line.starts_with("CHECK ") && line.contains(" ok")).count();
+    let seconds = started.elapsed().as_secs_f32();
+    eprintln!("guests: {name}: {VERDICT}, {passed} checks, powered off, {seconds:.1} s");
+    Ok(())
+}
+
+/// The guest's closing line, once all of it has come.
+fn verdict(serial: &str) -> Option<&str> {
+    let at = serial.find("GUEST-TESTS-")?;
+    let (line, _) = serial[at..].split_once('\n')?;
+    Some(line.trim_end())
+}
+
+/// Boots the image whose menu waits, compares the menu and powers off from it.
+fn run_menu(out: &Path, golden: &Path, bless: bool) -> Result<()> {
     let name = "debian-grub-menu.vhd";
-    let mut machine = Machine::start(out, name, &Boot::Disk(name))?;
+    let mut machine = Machine::start(out, name, &Boot::Disk(name), Pace::Host)?;
     let mut last = None;
     machine.wait_for("GRUB's menu", |m| {
         let screen = m.screen()?;
@@ -88,10 +106,15 @@ pub(crate) fn check(out: &Path, golden: &Path, bless: bool) -> Result<()> {
         thread::sleep(Duration::from_millis(500));
         Ok(stable)
     })?;
-    let screen = machine.screen()?;
+    let screen = machine.screen()?.mask_rows_with("GNU GRUB");
     let mut taken = bless;
     settle(&golden.join("grub-menu.txt"), &screen, &mut taken, name)?;
-    eprintln!("guests: {name}: menu as in the golden grid");
+    // The menu's second entry is GRUB's own way to power off by ACPI.
+    machine.monitor_line("sendkey down")?;
+    thread::sleep(Duration::from_millis(500));
+    machine.monitor_line("sendkey ret")?;
+    machine.wait_for_end()?;
+    eprintln!("guests: {name}: menu as in the golden grid, powered off from it");
     Ok(())
 }
 
@@ -100,7 +123,7 @@ fn settle(path: &Path, screen: &Screen, taken: &mut bool, name: &str) -> Result<
     if std::mem::take(taken) {
         let note = format!(
             "Text screen of {name} under {PROGRAM} {}, taken by `cargo xtask guests --check-qemu --bless`.",
-            MACHINE[..6].join(" ")
+            MACHINE.join(" ")
         );
         return fs::write(path, screen.to_golden(&note)).at(path);
     }
@@ -124,7 +147,7 @@ struct Machine {
 }
 
 impl Machine {
-    fn start(out: &Path, name: &str, boot: &Boot) -> Result<Self> {
+    fn start(out: &Path, name: &str, boot: &Boot, pace: Pace) -> Result<Self> {
         let work = out.join("qemu");
         fs::create_dir_all(&work).at(&work)?;
         let stem = name.replace(' ', "-");
@@ -138,9 +161,12 @@ impl Machine {
             }
         }
         let mut command = Command::new(PROGRAM);
-        command.args(MACHINE).args(["-vga", "std", "-serial"]);
+        command.args(MACHINE).args(OPTIONS).args(["-vga", "std", "-serial"]);
         command.arg(format!("file:{}", serial.display()));
         command.arg("-qmp").arg(format!("unix:{},server=on,wait=off", socket.display()));
+        if pace == Pace::Instructions {
+            command.args(["-icount", "shift=1", "-rtc", "clock=vm"]);
+        }
         let disk =
             |file: &str| format!("file={},format=vpc,if=ide,index=0,snapshot=on", out.join(file).display());
         let cd = |file: &str| {
@@ -293,4 +319,16 @@ impl Drop for Machine {
 
 fn ended(child: &mut Child) -> bool {
     matches!(child.try_wait(), Ok(Some(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verdict_counts_once_its_line_is_whole() {
+        assert_eq!(verdict("CHECK a ok\r\nGUEST-TESTS-PA"), None);
+        assert_eq!(verdict("CHECK a ok\r\nGUEST-TESTS-PASS\r\n"), Some(VERDICT));
+        assert_eq!(verdict("GUEST-TESTS-FAIL 2\r\n"), Some("GUEST-TESTS-FAIL 2"));
+    }
 }
