@@ -5,6 +5,9 @@ use crate::state::Registers;
 use crate::timing::Timing;
 use slotone_bus::VmInstant;
 
+/// Lines that are rendered at most: what the vertical counter's eleven bits give. Interlace and CR17.2 could ask for four times as many.
+const MAX_HEIGHT: u32 = 2048;
+
 /// How pixels are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
@@ -129,7 +132,7 @@ impl Display {
             _ => char_lines * (1 + u32::from(double)),
         };
         let interlaced = linear && r.cr(cr::MODE_CTL) & 0x20 != 0;
-        let height = r.display_lines().div_ceil(repeat) * (1 + u32::from(interlaced));
+        let height = (r.display_lines().div_ceil(repeat) * (1 + u32::from(interlaced))).min(MAX_HEIGHT);
         let pan = match (format, r.ar(attr::PAN)) {
             (Format::Text, n) if nine => {
                 if n > 7 {

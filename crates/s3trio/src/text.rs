@@ -27,6 +27,8 @@ pub struct TextScreen {
     pub cells: Vec<(u8, u8)>,
     /// Where the cursor stands, if it is on and visible. It blinks; this does not say in which half it is.
     pub cursor: Option<TextCursor>,
+    /// Attribute bit 7 blinks (AR10.3); else it makes the background bright.
+    pub blink: bool,
 }
 
 impl TextScreen {
@@ -80,7 +82,9 @@ pub(crate) fn text_screen(r: &Registers, display: &Display, vram: &[u8]) -> Text
     let columns = display.chars as usize;
     let rows = (display.height / display.row_lines()).max(1) as usize;
     let cursor = Cursor::of(r);
-    let mut screen = TextScreen { columns, rows, cells: Vec::with_capacity(columns * rows), cursor: None };
+    let blink = r.ar(attr::MODE) & attr::MODE_BLINK != 0;
+    let mut screen =
+        TextScreen { columns, rows, cells: Vec::with_capacity(columns * rows), cursor: None, blink };
     // A cell row begins where the row scan is 0; a screen scrolled by part of a row begins with what is left of one.
     let mut last = None;
     for line in display.lines() {
