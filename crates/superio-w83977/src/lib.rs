@@ -2,3 +2,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
+pub mod uart;
+mod util;
+
+pub use uart::{ModemLines, Pacing, Uart, UartConfig};
