@@ -129,7 +129,10 @@ impl ModemLines {
     pub const DISCONNECTED: Self = Self { cts: false, dsr: false, ri: false, dcd: false };
 
     fn bits(self) -> u8 {
-        (u8::from(self.cts) << 4) | (u8::from(self.dsr) << 5) | (u8::from(self.ri) << 6) | (u8::from(self.dcd) << 7)
+        (u8::from(self.cts) << 4)
+            | (u8::from(self.dsr) << 5)
+            | (u8::from(self.ri) << 6)
+            | (u8::from(self.dcd) << 7)
     }
 }
 
@@ -247,7 +250,8 @@ impl State {
     fn character_nanos(&self) -> u64 {
         let data = 5 + u64::from(self.lcr & 3);
         let parity = u64::from(self.lcr >> 3 & 1);
-        let half_bits = 2 * (1 + data + parity) + if self.lcr & 4 == 0 { 2 } else { 3 + u64::from(data != 5) };
+        let half_bits =
+            2 * (1 + data + parity) + if self.lcr & 4 == 0 { 2 } else { 3 + u64::from(data != 5) };
         // The chip treats a divisor of 0 as the largest.
         let divisor = if self.divisor == 0 { 0x1_0000 } else { u64::from(self.divisor) };
         (half_bits * 8 * divisor * 1_000_000_000).div_ceil(CRYSTAL)
@@ -623,7 +627,11 @@ impl Device for Uart {
         check(SECTION, !full, "more characters than the FIFO holds")?;
         let errors = state.received.iter().fold(state.line_errors & !LSR_OE, |all, c| all | c.errors);
         check(SECTION, errors & !CHARACTER_ERRORS == 0, "errors that no character can have")?;
-        check(SECTION, state.modem & 0x0f == 0 && state.modem_deltas & 0xf0 == 0, "modem lines in wrong bits")?;
+        check(
+            SECTION,
+            state.modem & 0x0f == 0 && state.modem_deltas & 0xf0 == 0,
+            "modem lines in wrong bits",
+        )?;
         check(SECTION, state.output.len() <= OUTPUT_LIMIT, "more output than is kept")?;
         let busy = state.shift.is_some() || !state.transmit.is_empty();
         check(SECTION, busy == state.transmit_at.is_some(), "a transmitter that would stand still")?;
