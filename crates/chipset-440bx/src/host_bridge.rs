@@ -184,10 +184,10 @@ impl HostBridge {
         let Ok(register) = u8::try_from(offset) else { return };
         let smram = self.config.byte(register::SMRAM);
         match register {
-            register::SMRAM | register::ESMRAMC if smram & D_LCK != 0 => return,
+            register::SMRAM | register::ESMRAMC if smram & D_LCK != 0 => (),
             register::SMRAM if value & D_LCK != 0 => self.config.write(offset, &[value & !D_OPEN]),
             // BIOS and system read-only identification: written once.
-            0x2c..=0x2f if self.config.dword(0x2c) >> (8 * (register & 3)) & 0xff != 0 => return,
+            0x2c..=0x2f if self.config.dword(0x2c) >> (8 * (register & 3)) & 0xff != 0 => (),
             // Aperture size 0 bits force the same base bits to 0.
             0x10..=0x13 if self.has_agp() => {
                 self.config.write(offset, &[value]);

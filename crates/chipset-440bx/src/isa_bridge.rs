@@ -238,7 +238,7 @@ impl IsaBridge {
             let offset = base & (size - 1);
             let piece = (size - offset).min(end - base);
             windows.push(Window {
-                id: WindowId(WINDOW_FLASH | (base / KB64 & 0xff) as u16),
+                id: WindowId(WINDOW_FLASH | ((base / KB64) & 0xff) as u16),
                 space: Space::Memory,
                 base,
                 len: piece,
@@ -289,7 +289,7 @@ impl IsaBridge {
 
     fn read_nmisc(&self, cx: &Cx<'_>) -> u8 {
         let s = &self.state;
-        let refresh = Clock::PIT.ticks_at(cx.now()) / REFRESH_CLOCKS & 1;
+        let refresh = (Clock::PIT.ticks_at(cx.now()) / REFRESH_CLOCKS) & 1;
         s.port61
             | (refresh as u8) << 4
             | u8::from(self.is_high(pin::OUT2)) << 5
@@ -322,11 +322,9 @@ impl IsaBridge {
                     Self::pulse(cx, if value & 2 != 0 { pin::RESET } else { pin::INIT });
                 }
             }
-            (WINDOW_COPROCESSOR, 0) => {
-                if self.state.irq13 {
-                    self.state.irq13 = false;
-                    self.state.ignne = self.is_high(pin::FERR);
-                }
+            (WINDOW_COPROCESSOR, 0) if self.state.irq13 => {
+                self.state.irq13 = false;
+                self.state.ignne = self.is_high(pin::FERR);
             }
             (WindowId(WINDOW_FLASH..), _) => {
                 self.state.flash_writes = self.state.flash_writes.wrapping_add(1)

@@ -141,10 +141,10 @@ impl State {
             self.periodic_seen = now;
             return;
         }
-        if let Some(period) = self.period() {
-            if self.periods(now, period) > self.periods(self.periodic_seen, period) {
-                self.flags |= PERIODIC;
-            }
+        if let Some(period) = self.period()
+            && self.periods(now, period) > self.periods(self.periodic_seen, period)
+        {
+            self.flags |= PERIODIC;
         }
         self.periodic_seen = now;
         if now < self.next_update {

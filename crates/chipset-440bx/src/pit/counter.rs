@@ -272,22 +272,12 @@ impl Counter {
     pub(super) fn set_gate(&mut self, now: u64, level: bool) {
         let rises = level && !self.gate;
         self.gate = level;
+        let triggered = rises && self.reload != 0;
         match self.mode() {
-            1 | 5 => {
-                if rises && self.reload != 0 {
-                    self.load(now);
-                }
-            }
-            2 | 3 if rises => {
-                if self.reload != 0 {
-                    self.load(now);
-                }
-            }
-            _ if rises => {
-                if self.count != 0 {
-                    self.since = Some(now);
-                }
-            }
+            1 | 5 if triggered => self.load(now),
+            1 | 5 => {}
+            2 | 3 if triggered => self.load(now),
+            _ if rises && self.count != 0 => self.since = Some(now),
             _ if !level => {
                 self.elapsed = self.elapsed_at(now);
                 self.since = None;

@@ -26,7 +26,7 @@ mod offset {
     pub(super) const SLVCNT: u64 = 0x08;
     pub(super) const SHDWCMD: u64 = 0x09;
     pub(super) const SLVEVT: u64 = 0x0a;
-    pub(super) const SLVDAT_END: u64 = 0x0e;
+    pub(super) const SLVDAT: u64 = 0x0c;
 }
 
 const BUSY: u8 = 0x01;
@@ -134,7 +134,7 @@ impl Host {
             offset::SHDWCMD => 0,
             offset::SLVEVT => self.slave_event[0],
             0x0b => self.slave_event[1],
-            ..offset::SLVDAT_END => 0,
+            offset::SLVDAT..=0x0d => 0,
             _ => 0xff,
         }
     }

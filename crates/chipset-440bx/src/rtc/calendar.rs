@@ -75,7 +75,7 @@ impl DateTime {
 /// The chip's rule: every fourth year, right from 1901 to 2099.
 fn month_days(month: u8, year: u16) -> u8 {
     match month {
-        2 if year % 4 == 0 => 29,
+        2 if year.is_multiple_of(4) => 29,
         2 => 28,
         4 | 6 | 9 | 11 => 30,
         _ => 31,
@@ -83,7 +83,7 @@ fn month_days(month: u8, year: u16) -> u8 {
 }
 
 fn year_days(year: u16) -> u32 {
-    if year % 4 == 0 { 366 } else { 365 }
+    if year.is_multiple_of(4) { 366 } else { 365 }
 }
 
 /// How register B says that values are written.
@@ -107,7 +107,7 @@ impl Format {
     }
 
     fn encode(self, value: u8) -> u8 {
-        if self.binary { value } else { (value / 10 % 10) << 4 | value % 10 }
+        if self.binary { value } else { ((value / 10 % 10) << 4) | (value % 10) }
     }
 
     fn decode_hour(self, raw: u8) -> Option<u8> {
@@ -122,7 +122,7 @@ impl Format {
         if self.hours_24 {
             return self.encode(hour);
         }
-        let twelve = if hour % 12 == 0 { 12 } else { hour % 12 };
+        let twelve = if hour.is_multiple_of(12) { 12 } else { hour % 12 };
         self.encode(twelve) | if hour >= 12 { 0x80 } else { 0 }
     }
 
