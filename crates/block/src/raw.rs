@@ -151,8 +151,7 @@ impl RawDisk {
             return Err(OpenError::Size { path: path.to_path_buf(), len: capacity });
         }
         let io_error = |e| OpenError::from_io(path, false, e);
-        let file =
-            OpenOptions::new().read(true).write(true).create_new(true).open(path).map_err(io_error)?;
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(path).map_err(io_error)?;
         let made = file.set_len(capacity).map_err(io_error);
         made.and_then(|()| Self::adopt(file, path, OpenMode::default())).inspect_err(|_| {
             // Best effort: the first error is the one worth telling.

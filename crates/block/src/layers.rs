@@ -1,1 +1,0 @@
-//! Fault layers: errors, latency, short writes and power cuts over any medium.
