@@ -89,7 +89,7 @@ impl Access {
     fn locate(&self, offset: u32, odd_even: bool) -> (u32, u32) {
         let (address, lanes) = if self.chain4 {
             // Packed, four bytes follow each other; the VGA leaves three addresses out after each group of four.
-            let address = if self.packed { offset >> 2 } else { offset & !3 };
+            let address = if self.packed { offset >> 2 } else { offset & 0xfffc | offset >> 16 & 3 };
             (address, 0xff << (8 * (offset & 3)))
         } else if odd_even {
             (offset & !1 | self.page, 0x00ff_00ff << (8 * (offset & 1)))

@@ -55,7 +55,8 @@ impl Palette {
 pub(crate) fn counter_address(r: &Registers, counter: u32, row: u8) -> u32 {
     let mode = r.cr(cr::MODE);
     let mut address = if r.cr(cr::ULL) & 0x40 != 0 {
-        counter << 2 | counter >> 12 & 3
+        // As chain-4 puts A17:A16 there, so that the two agree beyond the first 16 K groups.
+        counter << 2 | counter >> 14 & 3
     } else if mode & 0x40 != 0 {
         counter
     } else {

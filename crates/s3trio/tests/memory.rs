@@ -42,8 +42,11 @@ impl Reference {
         let bank = self.bank * 65536 / 4;
         if odd_even {
             let page = usize::from(self.gr[6] & 2 != 0 && self.misc & 0x20 == 0);
-            let planes =
-                if offset % 2 == 0 { [true, false, true, false] } else { [false, true, false, true] };
+            let planes = if offset.is_multiple_of(2) {
+                [true, false, true, false]
+            } else {
+                [false, true, false, true]
+            };
             return (((offset & !1) + page + bank) % self.planes[0].len(), planes);
         }
         ((offset + bank) % self.planes[0].len(), [true; 4])
@@ -79,8 +82,8 @@ impl Reference {
     fn write(&mut self, offset: usize, value: u8) {
         let (address, planes) = self.address(offset, self.memory_mode & 4 == 0);
         let rotated = value.rotate_right(u32::from(self.gr[3] & 7));
-        for plane in 0..4 {
-            if !planes[plane] || self.map_mask >> plane & 1 == 0 {
+        for (plane, selected) in planes.into_iter().enumerate() {
+            if !selected || self.map_mask >> plane & 1 == 0 {
                 continue;
             }
             let latch = self.latches[plane];
