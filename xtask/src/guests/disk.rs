@@ -1,9 +1,11 @@
 //! Disk images: a master boot record with GRUB behind it, a FAT partition to boot from, and a partition for tests to write to.
 
-use std::fs::{self, OpenOptions};
-use std::io::{Cursor, Seek, SeekFrom, Write};
+use std::fs;
+use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use slotone_vhd::{CreateOptions, DiskId};
 
 use super::apt::{self, Packages};
 use crate::error::{Error, IoContext, Result};
@@ -12,6 +14,10 @@ use crate::error::{Error, IoContext, Result};
 const SECTOR: usize = 512;
 /// Sectors of the whole disk: 4161 cylinders, 16 heads, 63 sectors (2 GiB), a size that VHD's geometry rule keeps as it is.
 const DISK_SECTORS: u64 = 4161 * 16 * 63;
+/// Bytes written in one go; all-zero ones are left out.
+const PAGE: usize = 64 * SECTOR;
+/// Seconds from 1 January 2000 to 1 January 2020, for reproducible footers.
+const CREATED: u32 = 631_152_000;
 /// First sector of the boot partition; GRUB's core lies before it.
 const BOOT_START: u64 = 2048;
 /// First sector of the scratch partition.
@@ -115,29 +121,28 @@ impl Disk {
         })
     }
 
-    /// Writes the disk as a dynamic VHD.
-    pub(crate) fn write_vhd(&self, path: &Path) -> Result<()> {
-        let raw = path.with_extension("raw.partial");
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&raw).at(&raw)?;
-        file.set_len(DISK_SECTORS * SECTOR as u64).at(&raw)?;
+    /// Writes the disk as a dynamic VHD; the same disk gives the same bytes.
+    pub(crate) fn write_vhd(&self, path: &Path, id: [u8; 16]) -> Result<()> {
+        let partial = path.with_extension("vhd.partial");
+        if partial.exists() {
+            fs::remove_file(&partial).at(&partial)?;
+        }
+        let failed = |e: &dyn std::fmt::Display| Error::Input(e.to_string());
+        let vhd = CreateOptions::dynamic(DISK_SECTORS * SECTOR as u64)
+            .id(DiskId(id))
+            .time_stamp(CREATED)
+            .create(&partial)
+            .map_err(|e| failed(&e))?;
         for (start, data) in &self.runs {
-            for (index, page) in data.chunks(8 * SECTOR).enumerate() {
+            for (index, page) in data.chunks(PAGE).enumerate() {
                 if page.iter().any(|byte| *byte != 0) {
-                    let at = start * SECTOR as u64 + index as u64 * 8 * SECTOR as u64;
-                    file.seek(SeekFrom::Start(at)).at(&raw)?;
-                    file.write_all(page).at(&raw)?;
+                    let at = start * SECTOR as u64 + (index * PAGE) as u64;
+                    slotone_block::write_all(&vhd, at, page).map_err(|e| failed(&e))?;
                 }
             }
         }
-        let vhd = path.with_extension("vhd.partial");
-        let converted = apt::run(
-            Command::new("qemu-img")
-                .args(["convert", "-f", "raw", "-O", "vpc", "-o", "subformat=dynamic"])
-                .args([&raw, &vhd]),
-        );
-        fs::remove_file(&raw).at(&raw)?;
-        converted?;
-        fs::rename(&vhd, path).at(path)
+        vhd.close().map_err(|e| failed(&e))?;
+        fs::rename(&partial, path).at(path)
     }
 }
 

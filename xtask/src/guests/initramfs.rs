@@ -70,6 +70,15 @@ pub(crate) fn sha256_hex(data: &[u8]) -> String {
     })
 }
 
+/// A random (version 4) UUID that is always the same for `name`.
+pub(crate) fn id(name: &str) -> [u8; 16] {
+    let mut id = [0; 16];
+    id.copy_from_slice(&Sha256::digest(name)[..16]);
+    id[6] = id[6] & 0x0f | 0x40;
+    id[8] = id[8] & 0x3f | 0x80;
+    id
+}
+
 /// Compresses for a guest; the same input gives the same bytes.
 pub(crate) fn gzip(data: &[u8]) -> Result<Vec<u8>> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());

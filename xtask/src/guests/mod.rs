@@ -198,7 +198,7 @@ impl Builder {
                 ("boot/initrd.gz", &initrd),
             ];
             files.extend(data.iter().map(|(path, content)| (*path, content.as_slice())));
-            Disk::build(&grub, &files)?.write_vhd(&self.out.join(&file))
+            Disk::build(&grub, &files)?.write_vhd(&self.out.join(&file), initramfs::id(name))
         })
     }
 
