@@ -1,0 +1,222 @@
+//! Decoded instructions and the cache of blocks of them: what the front hands to an engine.
+
+use crate::fast_mem::CodePage;
+use crate::state::{Core, Fallible, Pins};
+
+/// How a handler leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flow {
+    /// On to the next instruction of the block.
+    Next,
+    /// A direct branch was taken: EIP is its target.
+    Taken,
+    /// EIP is that of the instruction behind this one.
+    Fall,
+    /// EIP is somewhere else, or the mode may have changed.
+    Jump,
+    /// A REP instruction stopped between iterations: EIP stays at it.
+    Again,
+}
+
+/// What an instruction does. The token of an error leads to `Core::fault`.
+pub(crate) type Handler = fn(&mut Core, &mut Pins<'_>, &Op) -> Fallible<Flow>;
+
+/// Operand size is 32 bits.
+pub(crate) const O32: u8 = 1;
+/// Address size is 32 bits.
+pub(crate) const A32: u8 = 2;
+/// LOCK.
+pub(crate) const LOCK: u8 = 4;
+/// F3h.
+pub(crate) const REP: u8 = 8;
+/// F2h.
+pub(crate) const REPNE: u8 = 16;
+
+/// The index of an absent base or index register: one that is always zero.
+pub(crate) const NO_REG: u8 = 8;
+
+/// One decoded instruction.
+#[derive(Clone, Copy)]
+pub(crate) struct Op {
+    pub(crate) run: Handler,
+    /// Immediate, or the displacement of a branch.
+    pub(crate) imm: u32,
+    /// Displacement of the memory operand; the second immediate of ENTER and far pointers.
+    pub(crate) disp: u32,
+    /// Offset of the next instruction from the start of the block.
+    pub(crate) end: u16,
+    pub(crate) len: u8,
+    /// ModRM.reg; for byte registers bit 3 set for AH to BH, bits 2:0 the register they are in.
+    pub(crate) reg: u8,
+    /// ModRM.rm if that is a register, coded like `reg`.
+    pub(crate) rm: u8,
+    pub(crate) base: u8,
+    pub(crate) index: u8,
+    pub(crate) scale: u8,
+    pub(crate) seg: u8,
+    pub(crate) flags: u8,
+    pub(crate) modrm: u8,
+    pub(crate) opcode: u8,
+}
+
+const _: () = assert!(size_of::<Op>() <= 48);
+
+impl Op {
+    #[inline(always)]
+    pub(crate) fn o32(&self) -> bool {
+        self.flags & O32 != 0
+    }
+
+    #[inline(always)]
+    pub(crate) fn a32(&self) -> bool {
+        self.flags & A32 != 0
+    }
+
+    /// The mask of addresses of this size.
+    #[inline(always)]
+    pub(crate) fn address_mask(&self) -> u32 {
+        if self.a32() { u32::MAX } else { 0xFFFF }
+    }
+
+    pub(crate) fn is_memory(&self) -> bool {
+        self.modrm < 0xC0
+    }
+}
+
+/// Where a block goes on, once found.
+#[derive(Clone, Copy)]
+pub(crate) struct Link {
+    /// Linear address that it was found for.
+    pub(crate) linear: u32,
+    /// [`Core::epoch`](crate::state::Core::epoch) when it was found, 0 for none, [`ANY_EPOCH`] if it does not matter.
+    pub(crate) epoch: u32,
+    pub(crate) block: u32,
+}
+
+/// Target on the same page as the block: the translation that led to the one leads to the other.
+pub(crate) const ANY_EPOCH: u32 = u32::MAX;
+pub(crate) const NO_LINK: Link = Link { linear: 0, epoch: 0, block: 0 };
+
+/// A run of instructions on one page.
+pub(crate) struct Block {
+    pub(crate) first: u32,
+    pub(crate) count: u32,
+    /// Bytes of code.
+    pub(crate) bytes: u32,
+    pub(crate) generation: u32,
+    pub(crate) code: CodePage,
+    /// Fall through, taken.
+    pub(crate) links: [Link; 2],
+    /// Key: physical address and mode.
+    pub(crate) key: u64,
+    /// Next in the hash chain, or [`NO_BLOCK`].
+    next: u32,
+}
+
+pub(crate) const NO_BLOCK: u32 = u32::MAX;
+const BUCKETS: usize = 1 << 16;
+/// All is dropped when there are so many instructions.
+const MAX_OPS: usize = 2 << 20;
+
+const JUMPS: usize = 1 << 14;
+
+#[derive(Clone, Copy)]
+struct Jump {
+    linear: u32,
+    epoch: u32,
+    mode: u16,
+    block: u32,
+}
+
+const NO_JUMP: Jump = Jump { linear: 0, epoch: 0, mode: 0, block: 0 };
+
+/// All blocks decoded so far.
+pub(crate) struct BlockCache {
+    pub(crate) blocks: Vec<Block>,
+    pub(crate) ops: Vec<Op>,
+    buckets: Box<[u32]>,
+    jumps: Box<[Jump]>,
+}
+
+fn bucket(key: u64) -> usize {
+    (key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 48) as usize & (BUCKETS - 1)
+}
+
+#[inline(always)]
+fn jump_slot(linear: u32) -> usize {
+    (linear ^ linear >> 14) as usize & (JUMPS - 1)
+}
+
+impl BlockCache {
+    pub(crate) fn new() -> Self {
+        Self {
+            blocks: Vec::new(),
+            ops: Vec::new(),
+            buckets: vec![NO_BLOCK; BUCKETS].into(),
+            jumps: vec![NO_JUMP; JUMPS].into(),
+        }
+    }
+
+    pub(crate) fn key(physical: u64, mode: u16) -> u64 {
+        physical << 16 | u64::from(mode)
+    }
+
+    /// The valid block of a key.
+    pub(crate) fn find(&self, key: u64) -> Option<u32> {
+        let mut i = self.buckets[bucket(key)];
+        while i != NO_BLOCK {
+            let b = &self.blocks[i as usize];
+            if b.key == key && b.code.generation() == b.generation {
+                return Some(i);
+            }
+            i = b.next;
+        }
+        None
+    }
+
+    /// Adds a block whose instructions are the last `count` of `ops`. A stale one of the same key is replaced.
+    pub(crate) fn insert(&mut self, key: u64, count: u32, bytes: u32, code: CodePage) -> u32 {
+        let first = self.ops.len() as u32 - count;
+        let head = bucket(key);
+        let generation = code.generation();
+        let mut block =
+            Block { first, count, bytes, generation, code, links: [NO_LINK; 2], key, next: self.buckets[head] };
+        let mut i = block.next;
+        while i != NO_BLOCK {
+            let b = &mut self.blocks[i as usize];
+            if b.key == key {
+                block.next = b.next;
+                *b = block;
+                return i;
+            }
+            i = b.next;
+        }
+        let at = self.blocks.len() as u32;
+        self.blocks.push(block);
+        self.buckets[head] = at;
+        at
+    }
+
+    /// Whether [`BlockCache::clear`] is due.
+    pub(crate) fn full(&self) -> bool {
+        self.ops.len() > MAX_OPS
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.blocks.clear();
+        self.ops.clear();
+        self.buckets.fill(NO_BLOCK);
+        self.jumps.fill(NO_JUMP);
+    }
+
+    /// The block last seen at a linear address, valid or not.
+    #[inline(always)]
+    pub(crate) fn jump(&self, linear: u32, epoch: u32, mode: u16) -> Option<u32> {
+        let j = &self.jumps[jump_slot(linear)];
+        (j.linear == linear && j.epoch == epoch && j.mode == mode).then_some(j.block)
+    }
+
+    pub(crate) fn remember_jump(&mut self, linear: u32, epoch: u32, mode: u16, block: u32) {
+        self.jumps[jump_slot(linear)] = Jump { linear, epoch, mode, block };
+    }
+}

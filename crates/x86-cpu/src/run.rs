@@ -1,0 +1,281 @@
+//! The front: finds and decodes blocks, delivers events, and tells when to return.
+
+use crate::block::{BlockCache, Op};
+use crate::debug::DR6_BS;
+use crate::decode::{self, MAX_LEN, Trouble};
+use crate::engine;
+use crate::exceptions::vector;
+use crate::fast_mem::{self, CodePage};
+use crate::flags;
+use crate::state::*;
+use slotone_bus::cpu::{CpuBus, Exit, KickHandle};
+use slotone_bus::mem::PAGE_SIZE;
+
+/// A kick is noticed after at most so many instructions.
+const SLICE: u64 = 1 << 16;
+/// Most instructions of a block.
+const MAX_BLOCK: usize = 48;
+
+/// The front's functions; the state is in [`Core`] and [`BlockCache`].
+pub(crate) struct Front;
+
+/// What [`Front::locate`] found.
+enum Code {
+    Block(u32),
+    /// An instruction that cannot be kept: on two pages, or not in memory.
+    Single(Box<Op>),
+}
+
+impl Front {
+    /// The body of `Cpu::run`.
+    pub(crate) fn run(
+        core: &mut Core,
+        cache: &mut BlockCache,
+        kick: &KickHandle,
+        bus: &mut dyn CpuBus,
+    ) -> Exit {
+        let mut pins = Pins { bus };
+        core.index = 0;
+        core.attention = true;
+        core.pull(&mut pins);
+        loop {
+            if core.attention || core.retired >= core.limit {
+                if let Some(exit) = Self::look_around(core, kick, &mut pins) {
+                    return exit;
+                }
+                if core.attention {
+                    Self::step(core, cache, &mut pins);
+                    continue;
+                }
+            }
+            if let Some(block) = Self::find_or_decode(core, cache, &mut pins) {
+                engine::run(core, cache, &mut pins, block);
+            }
+        }
+    }
+
+    /// Takes what is pending at an instruction boundary. `Some`: return. With [`Core::attention`] still set afterwards one
+    /// instruction is to be run alone.
+    fn look_around(core: &mut Core, kick: &KickHandle, pins: &mut Pins<'_>) -> Option<Exit> {
+        loop {
+            Self::apply_map(core);
+            if core.shutdown {
+                return Some(Exit::Shutdown);
+            }
+            let a = core.after;
+            if a.stop {
+                return Some(Exit::Stop);
+            }
+            if core.retired >= a.until {
+                return Some(Exit::Budget);
+            }
+            if kick.take() {
+                return Some(Exit::Kick);
+            }
+            let shadow = core.retired == core.shadow_at;
+            if shadow && core.shadow_traps {
+                core.debug_hits &= !DR6_BS;
+            } else if core.debug_hits != 0 {
+                core.take_debug_trap(pins);
+                core.retired += 1;
+                continue;
+            }
+            if !shadow {
+                if core.nmi_pending && !core.nmi_blocked {
+                    core.nmi_pending = false;
+                    core.nmi_blocked = true;
+                    core.halted = false;
+                    core.deliver_external(pins, vector::NMI);
+                    core.retired += 1;
+                    continue;
+                }
+                if a.intr && core.flag(flags::IF) {
+                    let vector = pins.bus.intack(core.retired);
+                    core.pull(pins);
+                    core.halted = false;
+                    core.deliver_external(pins, vector);
+                    core.retired += 1;
+                    continue;
+                }
+                if core.flags & (flags::VIP | flags::VIF) == flags::VIP | flags::VIF
+                    && core.cr4 & (CR4_VME | CR4_PVI) != 0
+                    && core.cpl == 3
+                    && core.iopl() < 3
+                {
+                    core.gp(0);
+                    Self::fault(core, pins);
+                    continue;
+                }
+            }
+            if core.halted {
+                return Some(Exit::Halt { interruptible: core.flag(flags::IF) });
+            }
+            let waiting = shadow && (a.intr || core.nmi_pending || core.debug_hits != 0);
+            let stepping =
+                core.flags & (flags::TF | flags::RF) != 0 || core.watches_instructions() || waiting;
+            core.attention = stepping;
+            core.limit = a.until.min(core.retired.saturating_add(if stepping { 1 } else { SLICE }));
+            return None;
+        }
+    }
+
+    /// Runs one instruction under the eyes of single step and breakpoints.
+    fn step(core: &mut Core, cache: &mut BlockCache, pins: &mut Pins<'_>) {
+        if core.watches_instructions() && core.check_instruction_breakpoints().is_err() {
+            Self::fault(core, pins);
+            return;
+        }
+        let before = core.flags;
+        core.interrupted = false;
+        if let Some(block) = Self::find_or_decode(core, cache, pins) {
+            engine::run(core, cache, pins, block);
+        }
+        if core.interrupted {
+            return;
+        }
+        if before & flags::RF != 0 {
+            core.flags &= !flags::RF;
+        }
+        if before & flags::TF != 0 {
+            core.debug_hits |= DR6_BS;
+        }
+    }
+
+    fn apply_map(core: &mut Core) {
+        let a = core.after;
+        let mask = if a.a20 { u64::MAX } else { !(1 << 20) };
+        if a.map_generation != core.map_generation {
+            core.map_generation = a.map_generation;
+            core.forget_map();
+        }
+        if mask != core.a20_mask {
+            core.a20_mask = mask;
+            core.flush_tlb(true);
+        }
+    }
+
+    /// Delivers the noted exception at EIP. It counts as one instruction, so that nothing can go on for ever uncounted.
+    #[cold]
+    pub(crate) fn fault(core: &mut Core, pins: &mut Pins<'_>) {
+        core.deliver_fault(pins);
+        core.interrupted = true;
+        core.retired += 1;
+        if core.shutdown {
+            core.poke();
+        }
+    }
+
+    /// Whether so many bytes of code fit into the code segment.
+    #[inline(always)]
+    pub(crate) fn fits(core: &Core, bytes: u32) -> bool {
+        core.mode & mode::FLAT_CS != 0 || {
+            let end = u64::from(core.eip) + u64::from(bytes);
+            end <= u64::from(core.seg[CS].limit) + 1
+        }
+    }
+
+    /// The block to go on with. `None`: look around; an instruction was run alone, or an exception delivered.
+    #[inline]
+    pub(crate) fn find_or_decode(core: &mut Core, cache: &mut BlockCache, pins: &mut Pins<'_>) -> Option<u32> {
+        let linear = core.seg[CS].base.wrapping_add(core.eip);
+        if let Some(id) = cache.jump(linear, core.epoch, core.mode) {
+            let block = &cache.blocks[id as usize];
+            if block.code.generation() == block.generation && Self::fits(core, block.bytes) {
+                return Some(id);
+            }
+        }
+        Self::locate_or_run(core, cache, pins, linear)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn locate_or_run(
+        core: &mut Core,
+        cache: &mut BlockCache,
+        pins: &mut Pins<'_>,
+        linear: u32,
+    ) -> Option<u32> {
+        match Self::locate(core, cache, pins, linear) {
+            Ok(Code::Block(id)) => {
+                cache.remember_jump(linear, core.epoch, core.mode, id);
+                Some(id)
+            }
+            Ok(Code::Single(op)) => {
+                engine::run_ops_once(core, pins, std::slice::from_ref(&*op));
+                None
+            }
+            Err(_) => {
+                Self::fault(core, pins);
+                None
+            }
+        }
+    }
+
+    fn locate(core: &mut Core, cache: &mut BlockCache, pins: &mut Pins<'_>, linear: u32) -> Fallible<Code> {
+        let Some(room) = core.seg[CS].limit.checked_sub(core.eip) else { return Err(core.gp(0)) };
+        let physical = core.translate_page(pins, core.part, linear, false)?;
+        let key = BlockCache::key(physical, core.mode);
+        if let Some(id) = cache.find(key) {
+            if Self::fits(core, cache.blocks[id as usize].bytes) {
+                return Ok(Code::Block(id));
+            }
+        }
+        let offset = physical as usize % PAGE_SIZE;
+        let in_segment = usize::try_from(u64::from(room) + 1).unwrap_or(usize::MAX);
+        let here = (PAGE_SIZE - offset).min(in_segment);
+        let Some(page) = core.phys.page(pins.bus, (physical >> 12) as u32).read.clone() else {
+            return Self::fetch_single(core, pins, linear, in_segment);
+        };
+        let mut bytes = [0; MAX_BLOCK * MAX_LEN];
+        let have = here.min(bytes.len());
+        let bytes = &mut bytes[..have];
+        fast_mem::copy_from(&page, offset, bytes);
+        if cache.full() {
+            cache.clear();
+        }
+        let (mut count, mut at) = (0, 0);
+        while count < MAX_BLOCK as u32 && at < have {
+            match decode::decode(&bytes[at..], core.mode, core.model.features) {
+                Ok((mut op, end)) => {
+                    at += usize::from(op.len);
+                    op.end = at as u16;
+                    cache.ops.push(op);
+                    count += 1;
+                    if end {
+                        break;
+                    }
+                }
+                Err(_) => break,
+            }
+        }
+        if count == 0 {
+            return Self::fetch_single(core, pins, linear, in_segment);
+        }
+        if page.state().code() == 0 {
+            core.protect_code(&page);
+        }
+        page.state().mark_code(offset..offset + at);
+        Ok(Code::Block(cache.insert(key, count, at as u32, CodePage::new(page))))
+    }
+
+    /// An instruction from two pages or from beyond memory.
+    fn fetch_single(core: &mut Core, pins: &mut Pins<'_>, linear: u32, in_segment: usize) -> Fallible<Code> {
+        let mut bytes = [0; MAX_LEN];
+        for n in 0..MAX_LEN {
+            if n >= in_segment {
+                return Err(core.gp(0));
+            }
+            let physical = core.translate_page(pins, core.part, linear.wrapping_add(n as u32), false)?;
+            core.phys_read(pins, physical, &mut bytes[n..=n]);
+            match decode::decode(&bytes[..=n], core.mode, core.model.features) {
+                Ok((mut op, _)) => {
+                    op.end = u16::from(op.len);
+                    return Ok(Code::Single(Box::new(op)));
+                }
+                Err(Trouble::Short) => {}
+                Err(Trouble::Long) => break,
+            }
+        }
+        Err(core.gp(0))
+    }
+}
