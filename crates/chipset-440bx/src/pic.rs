@@ -437,3 +437,21 @@ impl Device for Pic {
         out("spurious acknowledges", InspectValue::Count(self.state.spurious));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use slotone_bus::TestPort;
+
+    /// A slave's request that goes away between the two acknowledge pulses: IR15 without an in-service bit at the slave.
+    #[test]
+    fn spurious_ir15() {
+        let (mut pic, mut port) = (Pic::new(), TestPort::new(0));
+        pic.state.chips[0].base = 0x20;
+        pic.state.chips[1].base = 0x28;
+        pic.state.chips[0].set_line(CASCADE, true);
+        assert_eq!(port.at(0, |cx| pic.intack(cx)), Some(0x2f));
+        assert_eq!(pic.state.chips.each_ref().map(|c| c.isr), [1 << CASCADE, 0]);
+        assert_eq!(pic.state.spurious, 1);
+    }
+}
