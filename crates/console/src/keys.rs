@@ -1,8 +1,8 @@
-//! The keys of a US 104-key keyboard.
+//! The keys of a US keyboard.
 
 macro_rules! keys {
     ($($(#[$doc:meta])* $key:ident $name:literal,)*) => {
-        /// A physical key, named by what a US 104-key keyboard has printed on it.
+        /// A physical key, named by what a US 104-key keyboard has printed on it (and the one that keyboards elsewhere have besides).
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[expect(missing_docs, reason = "a key's name is its documentation")]
         pub enum KeyCode { $($(#[$doc])* $key,)* }
@@ -26,30 +26,32 @@ macro_rules! keys {
 }
 
 keys! {
-    Escape "esc",
+    Esc "esc",
     F1 "f1", F2 "f2", F3 "f3", F4 "f4", F5 "f5", F6 "f6", F7 "f7", F8 "f8", F9 "f9", F10 "f10", F11 "f11", F12 "f12",
-    PrintScreen "print", ScrollLock "scroll", Pause "pause",
-    Backquote "backquote",
+    PrintScreen "printscreen", ScrollLock "scrolllock", Pause "pause",
+    Grave "`",
     Digit1 "1", Digit2 "2", Digit3 "3", Digit4 "4", Digit5 "5", Digit6 "6", Digit7 "7", Digit8 "8", Digit9 "9", Digit0 "0",
-    Minus "minus", Equal "equal", Backspace "backspace",
+    Minus "-", Equal "=", Backspace "backspace",
     Tab "tab",
     Q "q", W "w", E "e", R "r", T "t", Y "y", U "u", I "i", O "o", P "p",
-    BracketLeft "bracketleft", BracketRight "bracketright", Backslash "backslash",
-    CapsLock "caps",
+    BracketLeft "[", BracketRight "]", Backslash "\\",
+    CapsLock "capslock",
     A "a", S "s", D "d", F "f", G "g", H "h", J "j", K "k", L "l",
-    Semicolon "semicolon", Quote "quote", Enter "enter",
+    Semicolon ";", Quote "'", Enter "enter",
     ShiftLeft "shift",
+    /// The key between left Shift and Z of keyboards with 105 keys.
+    IntlBackslash "102nd",
     Z "z", X "x", C "c", V "v", B "b", N "n", M "m",
-    Comma "comma", Period "period", Slash "slash", ShiftRight "rshift",
+    Comma ",", Period ".", Slash "/", ShiftRight "rshift",
     ControlLeft "ctrl", MetaLeft "win", AltLeft "alt", Space "space",
-    AltRight "ralt", MetaRight "rwin", Menu "menu", ControlRight "rctrl",
+    AltRight "altgr", MetaRight "rwin", Menu "menu", ControlRight "rctrl",
     Insert "insert", Home "home", PageUp "pageup", Delete "del", End "end", PageDown "pagedown",
     ArrowUp "up", ArrowLeft "left", ArrowDown "down", ArrowRight "right",
-    NumLock "num", NumpadDivide "kpslash", NumpadMultiply "kpstar", NumpadSubtract "kpminus",
-    Numpad7 "kp7", Numpad8 "kp8", Numpad9 "kp9", NumpadAdd "kpplus",
+    NumLock "numlock", NumpadDivide "kp/", NumpadMultiply "kp*", NumpadSubtract "kp-",
+    Numpad7 "kp7", Numpad8 "kp8", Numpad9 "kp9", NumpadAdd "kp+",
     Numpad4 "kp4", Numpad5 "kp5", Numpad6 "kp6",
     Numpad1 "kp1", Numpad2 "kp2", Numpad3 "kp3", NumpadEnter "kpenter",
-    Numpad0 "kp0", NumpadDecimal "kpperiod",
+    Numpad0 "kp0", NumpadDecimal "kp.",
 }
 
 impl KeyCode {
@@ -65,16 +67,16 @@ impl KeyCode {
             "control" | "lctrl" => "ctrl",
             "lshift" => "shift",
             "lalt" => "alt",
-            "altgr" => "ralt",
+            "ralt" => "altgr",
             "pgup" => "pageup",
             "pgdn" | "pgdown" => "pagedown",
             "spc" => "space",
             "meta" | "super" | "lwin" => "win",
-            "capslock" => "caps",
-            "numlock" => "num",
-            "scrolllock" => "scroll",
+            "caps" => "capslock",
+            "num" => "numlock",
+            "scroll" => "scrolllock",
             "break" => "pause",
-            "printscreen" | "prtsc" | "sysrq" => "print",
+            "print" | "prtsc" | "sysrq" => "printscreen",
             "apps" => "menu",
             other => other,
         };
@@ -85,7 +87,7 @@ impl KeyCode {
     pub fn from_char(c: char) -> Option<(Self, bool)> {
         // Unshifted and shifted characters of the keys that are not letters.
         const PAIRS: &[(char, char, KeyCode)] = &[
-            ('`', '~', KeyCode::Backquote),
+            ('`', '~', KeyCode::Grave),
             ('1', '!', KeyCode::Digit1),
             ('2', '@', KeyCode::Digit2),
             ('3', '#', KeyCode::Digit3),
@@ -144,8 +146,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_are_104_keys_with_names_of_their_own() {
-        assert_eq!(KeyCode::ALL.len(), 104);
+    fn keys_have_names_of_their_own() {
+        assert_eq!(KeyCode::ALL.len(), 105);
         for key in KeyCode::ALL {
             assert_eq!(KeyCode::from_name(key.name()), Some(*key), "{}", key.variant());
         }

@@ -15,7 +15,7 @@ const LONGEST: usize = 32;
 /// assert_eq!(pressed(keys.feed(b"\x1b[A\x03")), [KeyCode::ArrowUp, KeyCode::ControlLeft, KeyCode::C]);
 /// // An Esc alone may be the start of a sequence: nothing more came, so it was the key.
 /// assert_eq!(keys.feed(b"\x1b"), []);
-/// assert_eq!(pressed(keys.flush()), [KeyCode::Escape]);
+/// assert_eq!(pressed(keys.flush()), [KeyCode::Esc]);
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct TerminalKeys {
@@ -52,7 +52,7 @@ impl TerminalKeys {
     pub fn flush(&mut self) -> Vec<KeyEvent> {
         let mut out = Vec::new();
         match self.pending.as_slice() {
-            [0x1b] => chord(&[], KeyCode::Escape, &mut out),
+            [0x1b] => chord(&[], KeyCode::Esc, &mut out),
             [0x1b, c @ (b'[' | b'O')] => {
                 if let Some((key, shift)) = KeyCode::from_char(char::from(*c)) {
                     chord(&held(shift, true, false), key, &mut out);
@@ -96,7 +96,7 @@ fn parse(bytes: &[u8]) -> Parsed {
             },
         },
         // Twice Esc: the first was the key.
-        [0x1b, 0x1b, ..] => Parsed::Key(Vec::new(), KeyCode::Escape, 1),
+        [0x1b, 0x1b, ..] => Parsed::Key(Vec::new(), KeyCode::Esc, 1),
         [0x1b, byte, ..] => match single(*byte) {
             Some((key, shift, control)) => Parsed::Key(held(shift, true, control), key, 2),
             None => Parsed::Skip(2),
@@ -232,7 +232,7 @@ mod tests {
             [ArrowUp, ArrowDown, ControlLeft, ArrowRight, Delete, ControlLeft, ShiftLeft, Delete]
         );
         assert_eq!(pressed(b"\x1bOP\x1b[15~\x1b[24~\x1b[[C\x1b[Z"), [F1, F5, F12, F3, ShiftLeft, Tab]);
-        assert_eq!(pressed(b"\x1bx\x1b\x1b[200~y"), [AltLeft, X, Escape, Y]);
+        assert_eq!(pressed(b"\x1bx\x1b\x1b[200~y"), [AltLeft, X, Esc, Y]);
         assert_eq!(pressed(b"\x1b["), [AltLeft, BracketLeft]);
     }
 

@@ -74,20 +74,20 @@ pub fn parse_typed(script: &str) -> Result<Vec<KeyEvent>, TypedError> {
 /// `ctrl-alt-del`: the last is pressed while the others are held.
 fn combination(name: &str, at: usize, keys: &mut Vec<KeyEvent>) -> Result<(), TypedError> {
     let key = |part: &str| {
-        let single =
-            || part.chars().next().filter(|c| c.len_utf8() == part.len()).and_then(KeyCode::from_char);
-        let found =
-            KeyCode::from_name(part).or_else(|| single().filter(|(_, shift)| !shift).map(|(key, _)| key));
-        found.ok_or_else(|| TypedError::UnknownKey { name: part.to_string(), at })
+        KeyCode::from_name(part).ok_or_else(|| TypedError::UnknownKey { name: part.to_string(), at })
     };
-    // A hyphen at the end is the key itself: {ctrl--}.
-    let (held, last) = match name.strip_suffix("--") {
-        Some(held) => (Some(held), "-"),
-        None if name == "-" => (None, "-"),
-        None => name.rsplit_once('-').map_or((None, name), |(held, last)| (Some(held), last)),
+    // The hyphen is itself a key: {-}, {kp-}, {ctrl--}.
+    if let Some(single) = KeyCode::from_name(name) {
+        chord(&[], single, keys);
+        return Ok(());
+    }
+    let (held, last) = match (name.strip_suffix("--"), name.rsplit_once('-')) {
+        (Some(held), _) => (held, "-"),
+        (None, Some(split)) => split,
+        (None, None) => return key(name).map(drop),
     };
-    let held = held.map(|held| held.split('-').map(key).collect::<Result<Vec<_>, _>>()).transpose()?;
-    chord(&held.unwrap_or_default(), key(last)?, keys);
+    let held: Vec<_> = held.split('-').map(key).collect::<Result<_, _>>()?;
+    chord(&held, key(last)?, keys);
     Ok(())
 }
 
@@ -108,7 +108,7 @@ mod tests {
             pressed("{Ctrl-C}{ctrl--}{-}{alt-/}"),
             [ControlLeft, C, ControlLeft, Minus, Minus, AltLeft, Slash]
         );
-        assert_eq!(pressed("{kp5}{PgUp}"), [Numpad5, PageUp]);
+        assert_eq!(pressed("{kp5}{PgUp}{kp-}"), [Numpad5, PageUp, NumpadSubtract]);
         assert_eq!(pressed(""), []);
     }
 

@@ -1,5 +1,5 @@
-//! Pictures: every mode is drawn through the CPU's window and compared with what the mode's definition says each pixel must be.
-//! Text, whose picture has no formula, is compared by hash with pictures that were looked at (set `S3TRIO_PNG_DIR` to get them as files).
+//! Pictures: every mode is drawn through the CPU's window and every pixel compared with what the mode's definition says it must be
+//! (`S3TRIO_PNG_DIR=folder` leaves the pictures as PNG files).
 
 mod common;
 
