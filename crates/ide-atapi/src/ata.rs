@@ -2,10 +2,11 @@
 
 use slotone_bus::VmInstant;
 
-use crate::channel::{Access, Channel, SECTOR};
+use crate::channel::Channel;
 use crate::drive::Kind;
 use crate::identify::{self, MAX_MULTIPLE};
 use crate::registers::{command, error};
+use crate::transfer::{Access, SECTOR};
 
 /// How a data command moves its data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,10 +5,11 @@ use slotone_bus::VmInstant;
 use slotone_scsi::{Reply, Target};
 
 use crate::ata::transfer_mode_exists;
-use crate::channel::{Access, Channel, Step};
+use crate::channel::Channel;
 use crate::drive::Kind;
 use crate::identify;
 use crate::registers::{command, error, reason, status};
+use crate::transfer::{Access, Step};
 
 /// Bytes of a command packet.
 pub(crate) const PACKET_LEN: u32 = 12;

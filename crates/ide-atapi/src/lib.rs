@@ -54,8 +54,11 @@ mod channel;
 mod device;
 mod drive;
 mod identify;
+mod medium;
+mod protocol;
 pub mod registers;
 mod state;
+mod transfer;
 mod unit;
 
 pub use device::{MediaError, PciIde, Timing};

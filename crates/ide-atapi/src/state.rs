@@ -3,10 +3,11 @@
 use slotone_bus::InspectValue;
 use slotone_bus::Inspector;
 
-use crate::channel::{Access, Channel, ChannelState, MAX_REQUEST, SECTOR, Step};
+use crate::channel::{Channel, ChannelState};
 use crate::drive::Kind;
 use crate::identify::MAX_MULTIPLE;
 use crate::registers::{command, control};
+use crate::transfer::{Access, MAX_REQUEST, SECTOR, Step};
 use crate::unit::UnitState;
 
 /// Largest buffer: a command's 256 sectors, or a CD's data in pieces of as much; a DRQ block of a packet drive may end a word later.
@@ -68,6 +69,14 @@ pub(crate) fn check(state: &ChannelState, drives: &[Option<Kind>; 2]) -> Result<
     if !in_block {
         return Err("a data phase without data");
     }
+    let direction = match t.step {
+        Step::In | Step::InWait | Step::Packet | Step::Execute => !t.write,
+        Step::Out | Step::OutWait => t.write,
+        _ => true,
+    };
+    if !direction || t.result != 0 && t.step != Step::Finish {
+        return Err("a data phase of the wrong kind");
+    }
     // Where the data come from or go to.
     let capacity = match drive {
         Some(Kind::Disk(disk)) => u64::from(disk.sectors) * u64::from(SECTOR),
@@ -75,15 +84,20 @@ pub(crate) fn check(state: &ChannelState, drives: &[Option<Kind>; 2]) -> Result<
         Some(Kind::Cd(_)) => u64::from(u32::MAX) * 2048,
         None => 0,
     };
-    if t.left > 0 && (t.offset > capacity || t.left > capacity - t.offset) && t.result == 0 {
+    let beyond = t.offset > capacity || t.left > capacity - t.offset;
+    // A refused command may name any address.
+    if beyond && (t.step != Step::Finish || t.offset > 1 << 40 || t.left > 1 << 40) {
         return Err("a transfer beyond the medium");
     }
     let to_buffer = t.opcode == command::WRITE_BUFFER;
-    if t.write && (is_cd || to_buffer && len != SECTOR as usize && !matches!(t.step, Step::Finish)) {
+    if t.write && (is_cd || to_buffer && len != SECTOR as usize && t.step != Step::Finish) {
         return Err("a write that no drive of this kind knows");
     }
-    if t.write && !to_buffer && (t.left > len as u64 || t.offset + t.left < len as u64) {
+    if t.write && !to_buffer && t.step != Step::Finish && t.left > len as u64 {
         return Err("a write without its data");
+    }
+    if t.probe > 0 && (t.step != Step::Medium || t.write || u64::from(t.probe) > t.left) {
+        return Err("a search for a bad sector in no command");
     }
     if let Some(request) = &t.request {
         let (len, writes) =
@@ -92,7 +106,8 @@ pub(crate) fn check(state: &ChannelState, drives: &[Option<Kind>; 2]) -> Result<
         if request.offset != t.offset
             || len > t.left
             || request.len > MAX_REQUEST
-            || !flush && (len == 0 || !len.is_multiple_of(u64::from(SECTOR)))
+            || flush != (len == 0)
+            || !len.is_multiple_of(u64::from(SECTOR))
             || !request.offset.is_multiple_of(u64::from(SECTOR))
             || writes != t.write
         {

@@ -168,7 +168,7 @@ impl Machine {
             let Some(at) = self.find(port) else { return };
             let ide = &mut self.ide;
             let n = self.port.at(self.now, |cx| ide.read_burst(cx, at, width, &mut data[done..]));
-            assert!(n >= width && n % width == 0, "a burst makes progress");
+            assert!(n >= width && n.is_multiple_of(width), "a burst makes progress");
             done += n;
             self.after();
         }
@@ -181,7 +181,7 @@ impl Machine {
             let Some(at) = self.find(port) else { return };
             let ide = &mut self.ide;
             let n = self.port.at(self.now, |cx| ide.write_burst(cx, at, width, &data[done..]));
-            assert!(n >= width && n % width == 0, "a burst makes progress");
+            assert!(n >= width && n.is_multiple_of(width), "a burst makes progress");
             done += n;
             self.after();
         }
