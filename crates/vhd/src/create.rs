@@ -11,8 +11,8 @@ use crate::layout::table_len;
 use crate::storage::{FileStorage, Storage};
 use crate::vhd::{OpenOptions, Vhd, now};
 
-/// Room that a new child's locator gets: what Windows reserves is more, but no path here is longer.
-const LOCATOR_ROOM: u64 = 4096;
+/// Room that each locator of a new child gets.
+pub(crate) const LOCATOR_ROOM: u64 = 16 << 10;
 
 /// How to create an image.
 #[derive(Debug, Clone)]
@@ -254,8 +254,12 @@ pub(crate) fn describe_parent(
     let name = parent.path().file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     header.set_parent(parent.id(), stamp, &name);
     let mut at = at.next_multiple_of(SECTOR);
+    // PATH_MAX is 4096 bytes: 8192 in UTF-16, 12288 in a URL.
     for (index, (platform, data)) in parent_paths(child, parent.path()).into_iter().enumerate() {
-        let room = (data.len() as u64).next_multiple_of(SECTOR).max(LOCATOR_ROOM);
+        let room = LOCATOR_ROOM;
+        if data.len() as u64 > room {
+            continue;
+        }
         let mut bytes = vec![0; room as usize];
         bytes[..data.len()].copy_from_slice(&data);
         storage.write_at(at, &bytes)?;

@@ -24,6 +24,9 @@ use crate::io::{part, part_mut};
 use crate::layout::Layout;
 use crate::storage::Storage;
 
+/// Reads from below an image: buffers, offset on the disk, offset in the buffers, length.
+pub(crate) type Below<'a> = dyn FnMut(&mut [IoSliceMut<'_>], u64, u64, u64) -> Result<()> + 'a;
+
 type Result<T> = std::result::Result<T, ErrorKind>;
 
 /// Data of new blocks begins at multiples of this in an aligned image.
@@ -102,6 +105,8 @@ pub(crate) struct Dynamic {
     meta: RwLock<Meta>,
     flushing: Mutex<()>,
     bitmap_limit: usize,
+    /// No syncs: a new file that is thrown away if it is not finished.
+    bulk: bool,
 }
 
 impl std::fmt::Debug for Dynamic {
@@ -125,6 +130,7 @@ pub(crate) fn footer_start(end: u64, aligned: bool) -> u64 {
 }
 
 impl Dynamic {
+    #[allow(clippy::too_many_arguments, reason = "one caller, which has them apart")]
     /// `footer_at`: where the good trailing footer is, or `None`. The table must have been checked.
     pub(crate) fn new(
         layout: Layout,
@@ -135,6 +141,7 @@ impl Dynamic {
         len: u64,
         footer_at: Option<u64>,
         bitmap_limit: usize,
+        bulk: bool,
     ) -> Self {
         let blocks = layout.blocks as usize;
         let data_aligned =
@@ -173,8 +180,13 @@ impl Dynamic {
             }),
             flushing: Mutex::new(()),
             bitmap_limit,
+            bulk,
             layout,
         }
+    }
+
+    fn sync(&self, storage: &dyn Storage) -> std::io::Result<()> {
+        if self.bulk { Ok(()) } else { storage.sync() }
     }
 
     pub(crate) fn set_bitmap_limit(&mut self, bytes: usize) {
@@ -187,10 +199,6 @@ impl Dynamic {
 
     pub(crate) fn block_size(&self) -> u64 {
         self.block_size
-    }
-
-    pub(crate) fn size(&self) -> u64 {
-        self.size
     }
 
     pub(crate) fn is_root(&self) -> bool {
@@ -483,7 +491,7 @@ impl Dynamic {
         let grown = storage
             .set_len(footer_at + FOOTER_LEN as u64)
             .and_then(|()| storage.write_at(footer_at, &self.footer))
-            .and_then(|()| storage.sync());
+            .and_then(|()| self.sync(storage));
         if let Err(e) = grown {
             // The old footer was not touched: with the old length it is the trailing one again.
             if storage.set_len(old_len).is_err() {
@@ -518,7 +526,7 @@ impl Dynamic {
             return Ok(());
         }
         storage.write_at(at, &self.footer)?;
-        storage.sync()?;
+        self.sync(storage)?;
         storage.set_len(at + FOOTER_LEN as u64)?;
         meta.footer_at = at;
         meta.pool = at..at;
@@ -530,9 +538,9 @@ impl Dynamic {
         let mut meta = self.meta_mut();
         let at = footer_start(self.used_end(&meta), self.aligned);
         storage.write_at(at, &self.footer)?;
-        storage.sync()?;
+        self.sync(storage)?;
         storage.set_len(at + FOOTER_LEN as u64)?;
-        storage.sync()?;
+        self.sync(storage)?;
         meta.footer_at = at;
         meta.pool = at..at;
         Ok(())
@@ -546,7 +554,7 @@ impl Dynamic {
             self.take_pending(&mut meta)
         };
         if pending.is_empty() {
-            return Ok(storage.sync()?);
+            return Ok(self.sync(storage)?);
         }
         let result = self.write_pending(storage, &pending);
         let mut meta = self.meta_mut();
@@ -611,17 +619,17 @@ impl Dynamic {
     }
 
     fn write_pending(&self, storage: &dyn Storage, p: &Pending) -> Result<()> {
-        storage.sync()?;
+        self.sync(storage)?;
         for (at, bytes) in p.bitmaps.iter().chain(&p.table) {
             storage.write_at(*at, bytes)?;
         }
-        storage.sync()?;
+        self.sync(storage)?;
         Ok(())
     }
 
     /// Gives room back: blocks in their whole, holes in others. In a differencing disk the content stays hidden from the parent's.
     pub(crate) fn discard(&self, storage: &dyn Storage, offset: u64, len: u64) -> Result<()> {
-        self.forget(storage, offset, len, &mut |file_at, n| Ok(storage.punch(file_at, n).map(|_| ())?))
+        self.forget(offset, len, &mut |file_at, n| Ok(storage.punch(file_at, n).map(|_| ())?))
     }
 
     /// Makes the range read as zeros.
@@ -635,7 +643,7 @@ impl Dynamic {
         below_is_zero: &dyn Fn(u64, u64) -> Result<bool>,
     ) -> Result<()> {
         if self.root {
-            return self.forget(storage, offset, len, &mut |at, n| zero_file(storage, at, n));
+            return self.forget(offset, len, &mut |at, n| zero_file(storage, at, n));
         }
         let end = offset + len;
         let mut at = offset;
@@ -651,13 +659,7 @@ impl Dynamic {
         Ok(())
     }
 
-    fn forget(
-        &self,
-        storage: &dyn Storage,
-        offset: u64,
-        len: u64,
-        clear: &mut dyn FnMut(u64, u64) -> Result<()>,
-    ) -> Result<()> {
+    fn forget(&self, offset: u64, len: u64, clear: &mut dyn FnMut(u64, u64) -> Result<()>) -> Result<()> {
         let end = offset + len;
         let mut at = offset;
         while at < end {
@@ -713,7 +715,7 @@ impl Dynamic {
         let mut meta = self.meta_mut();
         self.trim(&mut meta, storage)?;
         meta.pool_extended = false;
-        storage.sync()?;
+        self.sync(storage)?;
         Ok(())
     }
 
@@ -725,7 +727,7 @@ impl Dynamic {
         skip: u64,
         len: u64,
         bufs: &mut [IoSliceMut<'_>],
-        below: &mut dyn FnMut(&mut [IoSliceMut<'_>], u64, u64, u64) -> Result<()>,
+        below: &mut Below<'_>,
     ) -> Result<()> {
         self.runs(storage, offset, len, &mut |run, at, n| {
             let skip = skip + (at - offset);

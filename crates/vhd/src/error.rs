@@ -30,6 +30,11 @@ impl Error {
         &self.path
     }
 
+    /// What happened, without the file.
+    pub fn into_kind(self) -> ErrorKind {
+        *self.kind
+    }
+
     /// What happened.
     pub fn kind(&self) -> &ErrorKind {
         &self.kind

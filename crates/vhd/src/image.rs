@@ -4,7 +4,7 @@ use std::io::{IoSlice, IoSliceMut};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::dynamic::Dynamic;
+use crate::dynamic::{Below, Dynamic};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{DiskKind, Footer};
 use crate::io::part_mut;
@@ -30,6 +30,8 @@ pub(crate) struct Load {
     pub(crate) size: SizePolicy,
     pub(crate) table_limit: u64,
     pub(crate) bitmap_limit: usize,
+    /// No syncs.
+    pub(crate) bulk: bool,
 }
 
 #[derive(Debug)]
@@ -47,6 +49,7 @@ pub(crate) struct Image {
     pub(crate) size: u64,
     pub(crate) body: Body,
     pub(crate) warnings: Vec<String>,
+    bulk: bool,
 }
 
 impl Image {
@@ -75,7 +78,16 @@ impl Image {
                 return Err(ErrorKind::Truncated { what: "a fixed disk", needed: size + 512, have: len });
             }
             let path = path.to_owned();
-            return Ok(Self { storage, path, footer, kind, size, body: Body::Fixed, warnings });
+            return Ok(Self {
+                storage,
+                path,
+                footer,
+                kind,
+                size,
+                body: Body::Fixed,
+                warnings,
+                bulk: load.bulk,
+            });
         }
         let layout = Layout::read(&*storage, &footer, size, load.table_limit, false)?;
         for index in &layout.bad_locators {
@@ -99,12 +111,13 @@ impl Image {
             len,
             tail_good.then_some(tail_at),
             load.bitmap_limit,
+            load.bulk,
         );
         if load.writable && !tail_good {
             dynamic.restore_tail(&*storage)?;
         }
         let body = Body::Dynamic(Box::new(dynamic));
-        Ok(Self { storage, path: path.to_owned(), footer, kind, size, body, warnings })
+        Ok(Self { storage, path: path.to_owned(), footer, kind, size, body, warnings, bulk: load.bulk })
     }
 
     pub(crate) fn dynamic(&self) -> Option<&Dynamic> {
@@ -125,7 +138,7 @@ impl Image {
         skip: u64,
         len: u64,
         bufs: &mut [IoSliceMut<'_>],
-        below: &mut dyn FnMut(&mut [IoSliceMut<'_>], u64, u64, u64) -> std::result::Result<(), ErrorKind>,
+        below: &mut Below<'_>,
     ) -> std::result::Result<(), ErrorKind> {
         match &self.body {
             Body::Fixed => Ok(part_mut(bufs, skip, len, |list| self.storage.read_vectored_at(offset, list))?),
@@ -142,6 +155,7 @@ impl Image {
 
     pub(crate) fn flush(&self) -> std::result::Result<(), ErrorKind> {
         match &self.body {
+            Body::Fixed if self.bulk => Ok(()),
             Body::Fixed => Ok(self.storage.sync()?),
             Body::Dynamic(d) => d.flush(&*self.storage),
         }

@@ -9,6 +9,8 @@ use crate::storage::Storage;
 
 /// Longest path in a locator that is read.
 const LOCATOR_MAX: u64 = 64 << 10;
+/// How far from the last data of a file a stranded footer is looked for: the host's allocation unit, and some.
+const STRANDED_SECTORS: u64 = 2048;
 
 /// Both ends of an image.
 #[derive(Debug)]
@@ -19,6 +21,8 @@ pub(crate) struct Footers {
     pub(crate) tail_at: u64,
     pub(crate) tail: Result<Footer, ErrorKind>,
     pub(crate) copy: Result<Footer, ErrorKind>,
+    /// The tail is that of a fixed disk, with an unused end of the file behind it.
+    pub(crate) stranded: bool,
 }
 
 impl Footers {
@@ -35,7 +39,43 @@ impl Footers {
         } else {
             Err(ErrorKind::NotVhd)
         };
-        Ok(Self { len, tail_at, tail, copy })
+        let mut footers = Self { len, tail_at, tail, copy, stranded: false };
+        if matches!(footers.tail, Err(ErrorKind::NotVhd)) && footers.good_copy().is_none() {
+            footers.look_for_stranded(storage)?;
+        }
+        Ok(footers)
+    }
+
+    /// The footer of a fixed disk that was being made larger when power was cut: behind it there is nothing but the new end.
+    fn look_for_stranded(&mut self, storage: &dyn Storage) -> io::Result<()> {
+        let mut end = 0;
+        let mut at = 0;
+        for _ in 0..1 << 20 {
+            let Some(data) = storage.next_data(at)? else { break };
+            end = data.end;
+            at = data.end;
+        }
+        let mut bytes = [0u8; FOOTER_LEN];
+        let last = (end / SECTOR).saturating_sub(1);
+        for sector in (last.saturating_sub(STRANDED_SECTORS)..=last).rev() {
+            let at = sector * SECTOR;
+            if at + (FOOTER_LEN as u64) > self.len {
+                continue;
+            }
+            storage.read_at(at, &mut bytes)?;
+            if let Ok(footer) = Footer::parse(&bytes) {
+                if footer.disk_type_code() == 2 && footer.current_size() == at {
+                    self.tail = Ok(footer);
+                    self.tail_at = at;
+                    self.stranded = true;
+                }
+                break;
+            }
+            if bytes != [0; FOOTER_LEN] {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// The copy in front can stand in for the trailing footer: it is good and of a kind that has one.
@@ -48,7 +88,12 @@ impl Footers {
         let copy = self.good_copy().cloned();
         match (self.tail, copy) {
             (Ok(tail), copy) => {
-                let note = if tail.disk_type_code() == 2 {
+                let note = if self.stranded {
+                    Some(
+                        "the file goes on behind its footer: making the disk larger was interrupted"
+                            .to_owned(),
+                    )
+                } else if tail.disk_type_code() == 2 {
                     None
                 } else if copy.is_none() {
                     Some("the copy of the footer at the beginning of the file is damaged".to_owned())

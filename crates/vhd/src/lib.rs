@@ -3,23 +3,40 @@
 #![forbid(unsafe_code)]
 
 mod bits;
+mod check;
+mod compact;
+mod convert;
 mod create;
 mod dynamic;
 mod error;
 pub mod format;
+pub mod fsfree;
 mod image;
 mod io;
 mod layout;
+mod merge;
+mod progress;
+mod reconnect;
+mod resize;
 mod resolve;
+mod source;
 pub mod storage;
 pub mod undo;
 mod vhd;
 
+pub use check::{Problem, Report, Severity, check, check_storage, repair, repair_storage};
+pub use compact::{CompactOptions, Compacted, compact};
+pub use convert::{ConvertOptions, Target, convert};
 pub use create::CreateOptions;
 pub use error::{Error, ErrorKind, Result, TriedParent};
 pub use format::{DiskId, DiskKind};
 pub use image::SizePolicy;
 pub use layout::LocatorText;
+pub use merge::{merge, merge_storage};
+pub use progress::{Progress, quiet};
+pub use reconnect::{reconnect, reconnect_storage};
+pub use resize::resize;
 pub use resolve::{FileResolver, MemResolver, NoParents, ParentInfo, Resolver};
+pub use source::{LinkedDisk, Source, open_source};
 pub use storage::{FileStorage, MemStorage, Storage};
 pub use vhd::{Extent, OpenOptions, StampPolicy, Vhd};

@@ -40,6 +40,7 @@ pub struct OpenOptions {
     bitmap_limit: usize,
     max_chain: usize,
     ignore_undo: bool,
+    bulk: bool,
     resolver: Arc<dyn Resolver>,
 }
 
@@ -61,6 +62,7 @@ impl OpenOptions {
             bitmap_limit: 8 << 20,
             max_chain: 64,
             ignore_undo: false,
+            bulk: false,
             resolver: Arc::new(FileResolver::default()),
         }
     }
@@ -121,14 +123,26 @@ impl OpenOptions {
         self
     }
 
+    /// For a new file that nobody needs if it is not finished: no syncs.
+    pub(crate) fn unsafe_bulk(mut self, on: bool) -> Self {
+        self.bulk = on;
+        self
+    }
+
     /// Opens for writing although an undo session runs on it: only the session itself does.
     pub(crate) fn ignore_undo(mut self) -> Self {
         self.ignore_undo = true;
         self
     }
 
-    fn load(&self, writable: bool) -> Load {
-        Load { writable, size: self.size, table_limit: self.table_limit, bitmap_limit: self.bitmap_limit }
+    pub(crate) fn load(&self, writable: bool) -> Load {
+        Load {
+            writable,
+            size: self.size,
+            table_limit: self.table_limit,
+            bitmap_limit: self.bitmap_limit,
+            bulk: self.bulk,
+        }
     }
 
     /// Opens an image file and its parents.
@@ -434,13 +448,22 @@ impl Vhd {
         self.shut()
     }
 
+    /// No write is allowed.
+    pub fn is_read_only(&self) -> bool {
+        self.info.read_only
+    }
+
+    pub(crate) fn flush_and_trim(&self) -> Result<()> {
+        let leaf = self.leaf();
+        leaf.flush().and_then(|()| leaf.close()).map_err(|e| leaf.error(e))
+    }
+
     fn shut(&mut self) -> Result<()> {
-        if self.closed || self.info.read_only {
+        if self.closed || self.info.read_only || self.chain.is_empty() {
             return Ok(());
         }
         self.closed = true;
-        let leaf = &self.chain[0];
-        leaf.flush().and_then(|()| leaf.close()).map_err(|e| leaf.error(e))
+        self.flush_and_trim()
     }
 
     /// The extent at `offset`, at most up to `offset + max`.
@@ -510,7 +533,7 @@ impl Vhd {
         Ok(true)
     }
 
-    fn read_from(
+    pub(crate) fn read_from(
         &self,
         depth: usize,
         offset: u64,

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::ops::Range;
 use std::sync::PoisonError;
@@ -8,16 +9,22 @@ use super::Storage;
 
 const PAGE: u64 = 4096;
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Pages {
     len: u64,
     pages: BTreeMap<u64, Box<[u8]>>,
 }
 
 /// An image in memory; pages that were never written take no room.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct MemStorage {
     inner: RwLock<Pages>,
+}
+
+impl fmt::Debug for MemStorage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemStorage").finish_non_exhaustive()
+    }
 }
 
 impl MemStorage {
@@ -117,6 +124,7 @@ impl Storage for MemStorage {
         if len < p.len {
             let old = p.len;
             p.zero(len, old - len);
+            p.pages.split_off(&len.div_ceil(PAGE));
         }
         p.len = len;
         Ok(())

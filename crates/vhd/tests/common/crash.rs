@@ -25,9 +25,15 @@ struct State {
     full: bool,
 }
 
+impl std::fmt::Debug for CrashStorage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("CrashStorage")
+    }
+}
+
 /// Keeps writes that were not synced apart by sector. After a power cut each sector has any of its contents since the
 /// last sync, independent of all others: writes are dropped, reordered, and torn between sectors.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct CrashStorage {
     state: Mutex<State>,
 }
