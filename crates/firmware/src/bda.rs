@@ -10,7 +10,6 @@ pub(crate) const KEYBOARD_FLAGS_2: u32 = 0x418;
 pub(crate) const KEYBOARD_ALT: u32 = 0x419;
 pub(crate) const KEYBOARD_HEAD: u32 = 0x41A;
 pub(crate) const KEYBOARD_TAIL: u32 = 0x41C;
-pub(crate) const KEYBOARD_BUFFER: u32 = 0x41E;
 pub(crate) const DISKETTE_STATUS: u32 = 0x441;
 pub(crate) const VIDEO_MODE: u32 = 0x449;
 pub(crate) const VIDEO_COLUMNS: u32 = 0x44A;

@@ -92,7 +92,6 @@ macro_rules! doubles {
 
 const CARRY: u16 = 1;
 const ZERO: u16 = 0x40;
-const INTERRUPT: u16 = 0x200;
 
 impl Frame {
     /// Reads the frame of a trap that a stub of ours made; `None` if the OUT came from anywhere else.
@@ -194,12 +193,6 @@ impl Frame {
     pub(crate) fn set_zero(&mut self, zero: bool) {
         let flags = self.flags();
         self.set_flags(if zero { flags | ZERO } else { flags & !ZERO });
-    }
-
-    /// Sets the interrupt flag the caller returns with.
-    pub(crate) fn set_interrupts(&mut self, on: bool) {
-        let flags = self.flags();
-        self.set_flags(if on { flags | INTERRUPT } else { flags & !INTERRUPT });
     }
 
     /// Linear address of ES:`offset`.

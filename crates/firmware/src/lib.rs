@@ -16,18 +16,28 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
+mod acpi;
 mod bda;
+mod boot;
 mod frame;
 mod initiator;
 mod int10;
+mod int13;
+mod int15;
+mod int1a;
+mod keyboard;
 pub mod linux_boot;
 pub mod memory_map;
+mod ports;
+mod post;
 mod rom;
 mod service;
+mod wait;
 
 pub use frame::Outcome;
 pub use initiator::{Initiator, Registers, Unmapped};
 pub use rom::{rom, video_rom};
+use slotone_pci::Swizzle;
 
 /// The I/O port whose OUT by a ROM stub calls [`Firmware::service`]. Nothing on the board decodes it, and no operating system hooks it.
 pub const TRAP_PORT: u16 = 0xE4;
@@ -56,12 +66,22 @@ pub struct Firmware {
     pub memory: u64,
     /// What to boot from, in order.
     pub boot_order: Vec<BootDevice>,
+    /// The IRQs that PIRQA to PIRQD are routed to, or none.
+    pub pirq: [Option<u8>; 4],
+    /// How the board wires the slots' interrupt pins to the PIRQs.
+    pub swizzle: Swizzle,
 }
 
 impl Firmware {
-    /// The firmware of a machine with `memory` bytes that boots from CD, diskette and hard disk in this order.
+    /// The firmware of Virtual Server's board with `memory` bytes: boots from CD, diskette and hard disk in this order; PIRQA and
+    /// PIRQD on IRQ 11, B and C off, pins wired straight.
     pub fn new(memory: u64) -> Self {
-        Self { memory, boot_order: vec![BootDevice::Cd, BootDevice::Floppy, BootDevice::HardDisk] }
+        Self {
+            memory,
+            boot_order: vec![BootDevice::Cd, BootDevice::Floppy, BootDevice::HardDisk],
+            pirq: [Some(11), None, None, Some(11)],
+            swizzle: Swizzle::Straight,
+        }
     }
 
     /// Serves the trap that the processor has just made: call it when the OUT to [`TRAP_PORT`] has retired.
@@ -75,9 +95,27 @@ impl Firmware {
         outcome
     }
 
-    fn dispatch(&self, _bus: &mut dyn Initiator, frame: &mut frame::Frame) -> Outcome {
-        frame.set_ah(0x86);
-        frame.set_carry(true);
+    fn dispatch(&self, bus: &mut dyn Initiator, frame: &mut frame::Frame) -> Outcome {
+        match frame.service() {
+            0x10 => int10::int10(bus, frame),
+            0x11 => ports::equipment(bus, frame, bda::EQUIPMENT),
+            0x12 => ports::equipment(bus, frame, bda::MEMORY_KIB),
+            0x13 => return int13::int13(bus, frame),
+            0x14 => return ports::int14(bus, frame),
+            0x15 => return int15::int15(self, bus, frame),
+            0x16 => return keyboard::int16(bus, frame),
+            0x17 => return ports::int17(bus, frame),
+            0x18 => return boot::int18(self, bus, frame),
+            0x19 => return boot::int19(self, bus, frame),
+            0x1A => return int1a::int1a(self, bus, frame),
+            0x40 => return int13::int40(bus, frame),
+            service::SHUTDOWN => return post::shutdown(bus, frame),
+            service::POST => return post::post(self, bus, frame),
+            service::KEYBOARD => return keyboard::scan_code(bus, frame),
+            service::RTC => return int15::rtc(bus, frame),
+            service::VIDEO_INIT => int10::initialise(bus),
+            _ => {}
+        }
         Outcome::Done
     }
 }

@@ -8,3 +8,5 @@ pub(crate) const KEYBOARD: u16 = 0x101;
 pub(crate) const RTC: u16 = 0x102;
 /// The video ROM's initialisation.
 pub(crate) const VIDEO_INIT: u16 = 0x103;
+/// The reset entry's first question: is this a reset with a shutdown code?
+pub(crate) const SHUTDOWN: u16 = 0x104;

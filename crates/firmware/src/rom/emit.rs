@@ -211,13 +211,6 @@ impl Emitter {
         self.db(&[0xFF, 0x5E, offset as u8]);
     }
 
-    /// `mov byte [offset], value`
-    pub(crate) fn mov_byte(&mut self, offset: u16, value: u8) {
-        self.db(&[0xC6, 0x06]);
-        self.dw(offset);
-        self.db(&[value]);
-    }
-
     instructions! {
         cli = [0xFA];
         sti = [0xFB];

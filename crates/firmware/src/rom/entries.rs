@@ -61,8 +61,8 @@ pub(crate) mod fixed {
     pub(crate) const RESET: u16 = 0xFFF0;
 }
 
-/// Free room in the segment for tables that POST writes ($PIR, RSDP): first offset and end.
-pub(crate) const TABLES: (u16, u16) = (0x6000, 0x8000);
+/// Free room in the segment, up to the code, for tables that POST writes ($PIR, RSDP).
+pub(crate) const TABLES: u16 = 0x6000;
 
 /// The board's ROM, 256 KiB for FFFC0000h; its last 64 KiB also answer at F0000h.
 ///
@@ -79,9 +79,9 @@ pub fn rom() -> Vec<u8> {
     image
 }
 
-/// The offset of `entry` in segment F000h.
-pub(crate) fn entry(entry: Entry) -> u16 {
-    build().1[entry as usize]
+/// The offsets of all entries in segment F000h.
+pub(crate) fn offsets() -> [u16; 9] {
+    build().1
 }
 
 fn build() -> (Vec<u8>, [u16; 9]) {
@@ -187,10 +187,20 @@ fn post(a: &mut Emitter, common: Label) -> Label {
     let label = a.mark();
     a.cli();
     a.cld();
-    // The stack lies in the EBDA: a reset with a shutdown code must leave everything else as it is.
+    // A reset with a shutdown code must leave memory as it is: that is found out on a stack in the EBDA.
     a.mov_ax(crate::bda::EBDA_SEGMENT);
     a.mov_ss_ax();
     a.mov_sp(0x3F0);
+    let cold = a.label();
+    a.pushf();
+    a.push_cs();
+    a.push_offset(cold);
+    a.push_word(service::SHUTDOWN);
+    a.jmp(common);
+    a.bind(cold);
+    a.xor_ax_ax();
+    a.mov_ss_ax();
+    a.mov_sp(0x7C00);
     let done = a.label();
     a.pushf();
     a.push_cs();

@@ -6,7 +6,7 @@ mod video;
 
 pub(crate) use emit::{Emitter, If};
 pub use entries::rom;
-pub(crate) use entries::{Entry, entry};
+pub(crate) use entries::{Entry, TABLES, fixed, offsets};
 pub(crate) use video::layout as video_layout;
 pub use video::video_rom;
 
