@@ -149,6 +149,9 @@ fn plain_banks_are_mapped_directly() {
         card.outw(0x3ce, 3, 0);
         card.outw(0x3ce, 5, 0x40);
     }
+    card.outw(0x3ce, 6, 0x01);
+    assert_eq!(lent(&card, 0xa_0000), None, "128 KB are two banks, not one");
+    card.outw(0x3ce, 6, 0x05);
     // Linear addressing with the 64 KB size is a window at A0000h whatever the planes do.
     card.set_mode(&MODE_12);
     card.outw(0x3d4, 0x58, 0x10);

@@ -210,6 +210,9 @@ fn what_no_chip_can_hold_is_refused() {
         (registers, 0xff, "MISC"),
         (registers + 5, 0x20, "sequencer index"),
         (registers + 6, 0x04, "SR0"),
+        (registers + 38, 0x10, "graphics index"),
+        (registers + 39, 0x10, "GR0"),
+        (registers + 48, 0x80, "CRTC index"),
         (good.len() - 1, 2, "an option"),
     ] {
         let mut bytes = good.clone();

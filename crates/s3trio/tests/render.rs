@@ -200,6 +200,66 @@ fn split_screen_and_panning() {
 }
 
 #[test]
+fn the_split_begins_below_the_line_that_compares() {
+    let mut card = Card::new();
+    card.set_mode(&MODE_12);
+    card.outw(0x3ce, 5, 2);
+    // Memory begins with a yellow row; the screen begins at row 100 (byte 8000), which is blue.
+    for (row, color) in [(0, 14), (100, 1)] {
+        for x in 0..640 {
+            plot(&mut card, 80, x, row, color);
+        }
+    }
+    card.outw(0x3d4, 0x11, 0x0c);
+    for (index, value) in [(0x0c, 31), (0x0d, 64), (0x18, 99), (0x07, 0x2e), (0x09, 0)] {
+        card.outw(0x3d4, index, value);
+    }
+    let frame = render(&card);
+    let color = |c: usize| Some(ega(MODE_12.attr[c]).map(eight));
+    assert_eq!(
+        [0, 1, 99, 100, 101].map(|y| frame.pixel(7, y)),
+        [color(1), color(0), color(0), color(14), color(0)]
+    );
+}
+
+#[test]
+fn text_pans_by_pixels() {
+    let mut card = text_card(&MODE_3);
+    let before = render(&card);
+    // Nine dots: 8 is no shift, 0 is one dot, 7 is eight.
+    for (value, dots) in [(0, 1), (7, 8), (8, 0)] {
+        card.inb(0x3da);
+        card.outb(0x3c0, 0x33);
+        card.outb(0x3c0, value);
+        let after = render(&card);
+        for (x, y) in (0..400).step_by(37).flat_map(|y| (0..712).map(move |x| (x, y))) {
+            assert_eq!(after.pixel(x, y), before.pixel(x + dots, y), "AR13 = {value} at {x}, {y}");
+        }
+    }
+}
+
+#[test]
+fn word_mode_brings_the_top_bit_down() {
+    // CR17.5 chooses which counter bit becomes A0: 15, or 13 for a card with 64 KB.
+    let mut card = Card::new();
+    card.set_mode(&MODE_3);
+    for (index, value) in [(0x0c, 0x20), (0x17, 0x83)] {
+        card.outw(0x3d4, index, value);
+    }
+    let cell = |card: &Card, address: usize| card.vram()[address * 4];
+    // Address 4001h of plane 0, through a planar window.
+    card.outw(0x3c4, 4, 6);
+    card.outw(0x3c4, 2, 1);
+    card.outw(0x3ce, 6, 5);
+    card.poke(0xa_4000, b"ab");
+    assert_eq!((cell(&card, 0x4000), cell(&card, 0x4001)), (b'a', b'b'));
+    card.outw(0x3ce, 6, 0x0e);
+    assert_eq!(card.chip.text_screen(card.vram()).unwrap().row(0)[0].0, b'b');
+    card.outw(0x3d4, 0x17, 0xa3);
+    assert_eq!(card.chip.text_screen(card.vram()).unwrap().row(0)[0].0, b'a');
+}
+
+#[test]
 fn palette_bits_from_ar14_and_planes_switched_off() {
     let mut card = Card::new();
     card.set_mode(&MODE_D);
@@ -473,6 +533,11 @@ fn two_fonts_eight_dots_and_heights() {
     let row: Vec<_> = (0..18).map(|x| frame.pixel(x, 3).unwrap()[0]).collect();
     assert_eq!(row[..9], [0xaa, 0xaa, 0, 0, 0, 0, 0, 0, 0]);
     assert_eq!(row[9..], [0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0]);
+    // Font 6 lies at 40 KB: SR3 bits 4, 1:0 are 1, 10.
+    load_font(&mut card, 0xa000, true);
+    card.outw(0x3c4, 3, 0x12);
+    assert_eq!(render(&card).pixel(0, 3).unwrap()[0], 0);
+    card.outw(0x3c4, 3, 0x04);
     // Eight dots a character.
     card.outw(0x3c4, 1, 1);
     assert_eq!((render(&card).width, render(&card).height), (640, 400));
@@ -502,6 +567,9 @@ fn text_scrolls_by_start_address_and_by_lines() {
     assert_eq!((cursor.column, cursor.row), (26, 11), "the cursor's address does not move");
     let after = render(&card);
     assert_eq!(after.pixel(100, 0), before.pixel(100, 16));
+    // Three characters further by byte panning.
+    card.outw(0x3d4, 0x08, 0x60);
+    assert_eq!(card.chip.text_screen(card.vram()).unwrap().row(0)[0].0, 83);
     // Five lines further by the preset row scan.
     card.outw(0x3d4, 0x08, 5);
     assert_eq!(render(&card).pixel(100, 0), before.pixel(100, 21));
