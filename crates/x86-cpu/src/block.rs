@@ -179,8 +179,16 @@ impl BlockCache {
         let first = self.ops.len() as u32 - count;
         let head = bucket(key);
         let generation = code.generation();
-        let mut block =
-            Block { first, count, bytes, generation, code, links: [NO_LINK; 2], key, next: self.buckets[head] };
+        let mut block = Block {
+            first,
+            count,
+            bytes,
+            generation,
+            code,
+            links: [NO_LINK; 2],
+            key,
+            next: self.buckets[head],
+        };
         let mut i = block.next;
         while i != NO_BLOCK {
             let b = &mut self.blocks[i as usize];

@@ -23,8 +23,7 @@ pub(crate) const ID: u32 = 1 << 21;
 /// OF SF ZF AF PF CF.
 pub(crate) const ARITH: u32 = OF | SF | ZF | AF | PF | CF;
 /// Every flag this processor has, bit 1 not among them.
-pub(crate) const ALL: u32 =
-    ARITH | TF | IF | DF | IOPL | NT | RF | VM | AC | VIF | VIP | ID;
+pub(crate) const ALL: u32 = ARITH | TF | IF | DF | IOPL | NT | RF | VM | AC | VIF | VIP | ID;
 
 /// The arithmetic flags, not worked out yet.
 ///

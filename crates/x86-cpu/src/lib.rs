@@ -27,8 +27,8 @@ pub use model::CpuModel;
 
 use block::BlockCache;
 use run::Front;
-use slotone_bus::state::StateError;
 use slotone_bus::cpu::{Cpu, CpuBus, CpuReset, CpuState, Exit, KickHandle};
+use slotone_bus::state::StateError;
 use state::Core;
 
 /// The software CPU.

@@ -1,7 +1,7 @@
 //! From linear addresses to bytes: paging, the slow half of the TLB, physical pages.
 
-use crate::fast_mem::{self, PART_ALIGNED, PART_SYSTEM, PART_USER, TLB_ALL, TLB_SIZE, tlb_index};
 use crate::exceptions::vector;
+use crate::fast_mem::{self, PART_ALIGNED, PART_SYSTEM, PART_USER, TLB_ALL, TLB_SIZE, tlb_index};
 use crate::int::Int;
 use crate::model;
 use crate::state::*;
@@ -136,7 +136,8 @@ impl Core {
         let here = out.len().min(PAGE_SIZE - linear as usize % PAGE_SIZE);
         let first = self.translate_page(pins, part, linear, false)?;
         let next = linear.wrapping_add(here as u32);
-        let second = if here < out.len() { Some(self.translate_page(pins, part, next, false)?) } else { None };
+        let second =
+            if here < out.len() { Some(self.translate_page(pins, part, next, false)?) } else { None };
         let (low, high) = out.split_at_mut(here);
         self.phys_read(pins, first, low);
         if let Some(second) = second {
@@ -152,7 +153,8 @@ impl Core {
         let here = data.len().min(PAGE_SIZE - linear as usize % PAGE_SIZE);
         let first = self.translate_page(pins, part, linear, true)?;
         let next = linear.wrapping_add(here as u32);
-        let second = if here < data.len() { Some(self.translate_page(pins, part, next, true)?) } else { None };
+        let second =
+            if here < data.len() { Some(self.translate_page(pins, part, next, true)?) } else { None };
         self.phys_write(pins, first, &data[..here]);
         if let Some(second) = second {
             self.phys_write(pins, second, &data[here..]);
@@ -451,7 +453,8 @@ impl Core {
         self.epoch = self.epoch.wrapping_add(1).max(1);
         for i in 0..PART_ALIGNED {
             let info = self.tlb_info[i];
-            let hit = if info.large { info.tag >> 22 == linear >> 22 } else { info.tag >> 12 == linear >> 12 };
+            let hit =
+                if info.large { info.tag >> 22 == linear >> 22 } else { info.tag >> 12 == linear >> 12 };
             if hit && info.tag != 0 {
                 self.tlb_info[i] = TlbInfo::default();
                 self.tlb.clear(i);

@@ -68,7 +68,8 @@ pub struct CpuModel {
 }
 
 const INTEL: [u8; 12] = *b"GenuineIntel";
-const P6: u32 = FPU | VME | DE | PSE | TSC | MSR | PAE | MCE | CX8 | SEP | MTRR | PGE | MCA | CMOV | PAT | PSE36;
+const P6: u32 =
+    FPU | VME | DE | PSE | TSC | MSR | PAE | MCE | CX8 | SEP | MTRR | PGE | MCA | CMOV | PAT | PSE36;
 
 /// The models there are.
 pub const MODELS: [CpuModel; 4] = [

@@ -176,7 +176,11 @@ impl Front {
 
     /// The block to go on with. `None`: look around; an instruction was run alone, or an exception delivered.
     #[inline]
-    pub(crate) fn find_or_decode(core: &mut Core, cache: &mut BlockCache, pins: &mut Pins<'_>) -> Option<u32> {
+    pub(crate) fn find_or_decode(
+        core: &mut Core,
+        cache: &mut BlockCache,
+        pins: &mut Pins<'_>,
+    ) -> Option<u32> {
         let linear = core.seg[CS].base.wrapping_add(core.eip);
         if let Some(id) = cache.jump(linear, core.epoch, core.mode) {
             let block = &cache.blocks[id as usize];

@@ -5,8 +5,8 @@ use crate::fpu::FXSAVE_LEN;
 use crate::ops::msr::STORED;
 use crate::segmentation::{ATTR_ALL, ATTR_UNUSABLE, Seg};
 use crate::state::*;
-use slotone_bus::state::StateError;
 use slotone_bus::cpu::{CpuState, Segment};
+use slotone_bus::state::StateError;
 
 fn segment(s: &Seg) -> Segment {
     Segment { selector: s.sel, base: s.base, limit: s.limit, attributes: s.attr }

@@ -60,7 +60,14 @@ impl TestBus {
         Ok(Self {
             ram: Memory::new(ram)?,
             rom: None,
-            after: After { intr: false, nmi: false, a20: true, map_generation: 1, until: u64::MAX, stop: false },
+            after: After {
+                intr: false,
+                nmi: false,
+                a20: true,
+                map_generation: 1,
+                until: u64::MAX,
+                stop: false,
+            },
             vectors: Vec::new(),
             log: Vec::new(),
             inputs: std::collections::BTreeMap::new(),

@@ -64,7 +64,17 @@ pub(crate) fn decode(bytes: &[u8], mode: u16, features: u32) -> Decoded<(Op, boo
         modrm: 0xC0,
         opcode: 0,
     };
-    let mut d = Decoder { bytes, at: 0, mode, features, op, form: Form::Reg, over: None, end: false, lockable: false };
+    let mut d = Decoder {
+        bytes,
+        at: 0,
+        mode,
+        features,
+        op,
+        form: Form::Reg,
+        over: None,
+        end: false,
+        lockable: false,
+    };
     match d.instruction() {
         Ok(run) => d.op.run = run,
         Err(Trouble::Long) => {

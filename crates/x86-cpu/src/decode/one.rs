@@ -1,7 +1,9 @@
 //! One-byte opcodes.
 
 use super::*;
-use crate::ops::{alu, bcd, bit, control, data, far, io, muldiv, protection, shift, stack, string, system, x87};
+use crate::ops::{
+    alu, bcd, bit, control, data, far, io, muldiv, protection, shift, stack, string, system, x87,
+};
 
 impl Decoder<'_> {
     /// Ends the block with this handler.
@@ -37,21 +39,27 @@ impl Decoder<'_> {
             }
             0x50..=0x57 => {
                 self.op.rm = b & 7;
-                self.push_form(stack::push_r::<u16, true>, stack::push_r::<u16, false>, stack::push_r::<u32, true>, stack::push_r::<u32, false>)
+                self.push_form(
+                    stack::push_r::<u16, true>,
+                    stack::push_r::<u16, false>,
+                    stack::push_r::<u32, true>,
+                    stack::push_r::<u32, false>,
+                )
             }
             0x58..=0x5F => {
                 self.op.rm = b & 7;
-                self.push_form(stack::pop_r::<u16, true>, stack::pop_r::<u16, false>, stack::pop_r::<u32, true>, stack::pop_r::<u32, false>)
+                self.push_form(
+                    stack::pop_r::<u16, true>,
+                    stack::pop_r::<u16, false>,
+                    stack::pop_r::<u32, true>,
+                    stack::pop_r::<u32, false>,
+                )
             }
             0x60 => by_size!(self.size(true), stack::pusha),
             0x61 => by_size!(self.size(true), stack::popa),
             0x62 => {
                 self.modrm(4)?;
-                if self.form == Form::Reg {
-                    ops::undefined
-                } else {
-                    by_size!(self.size(true), bit::bound)
-                }
+                if self.form == Form::Reg { ops::undefined } else { by_size!(self.size(true), bit::bound) }
             }
             0x63 => {
                 self.modrm(2)?;
@@ -111,7 +119,11 @@ impl Decoder<'_> {
             }
             0x8E => {
                 self.modrm(4)?;
-                if self.op.reg > 5 || usize::from(self.op.reg) == CS { ops::undefined } else { data::mov_sreg_rm }
+                if self.op.reg > 5 || usize::from(self.op.reg) == CS {
+                    ops::undefined
+                } else {
+                    data::mov_sreg_rm
+                }
             }
             0x8D => {
                 self.modrm(4)?;
@@ -195,7 +207,11 @@ impl Decoder<'_> {
             0xC4 | 0xC5 => {
                 self.modrm(4)?;
                 self.op.rm = if b == 0xC4 { ES } else { DS } as u8;
-                if self.form == Form::Reg { ops::undefined } else { by_size!(self.size(true), data::load_pointer) }
+                if self.form == Form::Reg {
+                    ops::undefined
+                } else {
+                    by_size!(self.size(true), data::load_pointer)
+                }
             }
             0xC6 | 0xC7 => {
                 self.modrm(size)?;
@@ -211,7 +227,12 @@ impl Decoder<'_> {
                 self.op.disp = u32::from(self.u8()?);
                 by_size!(self.size(true), stack::enter)
             }
-            0xC9 => self.push_form(stack::leave::<u16, true>, stack::leave::<u16, false>, stack::leave::<u32, true>, stack::leave::<u32, false>),
+            0xC9 => self.push_form(
+                stack::leave::<u16, true>,
+                stack::leave::<u16, false>,
+                stack::leave::<u32, true>,
+                stack::leave::<u32, false>,
+            ),
             0xCC | 0xCE | 0xF1 => return self.last(far::int),
             0xCD => {
                 self.imm(1)?;
@@ -250,7 +271,11 @@ impl Decoder<'_> {
                 return self.last(run);
             }
             0xE9 | 0xEB => {
-                if b == 0xE9 { self.rel()? } else { self.imm8s()? }
+                if b == 0xE9 {
+                    self.rel()?
+                } else {
+                    self.imm8s()?
+                }
                 let run = by_flag!(self.flat_control(), control::jmp_rel, []);
                 return self.last(run);
             }
@@ -306,7 +331,11 @@ impl Decoder<'_> {
         let size = self.size(b & 1 != 0);
         self.modrm(size)?;
         let n = self.op.modrm >> 3 & 7;
-        if b == 0x81 { self.imm(size)? } else { self.imm8s()? }
+        if b == 0x81 {
+            self.imm(size)?
+        } else {
+            self.imm8s()?
+        }
         self.lockable = self.form != Form::Reg && n != alu::CMP;
         Ok(by_number!(n, by_size_form!(self, size, alu::rm_i)))
     }
@@ -355,7 +384,12 @@ impl Decoder<'_> {
             4 if self.flat_control() => by_form!(self, control::jmp_rm, [], true),
             4 => by_form!(self, control::jmp_rm, [], false),
             5 if memory => far::jmp_mem,
-            6 => self.push_form(stack::push_rm::<u16, true>, stack::push_rm::<u16, false>, stack::push_rm::<u32, true>, stack::push_rm::<u32, false>),
+            6 => self.push_form(
+                stack::push_rm::<u16, true>,
+                stack::push_rm::<u16, false>,
+                stack::push_rm::<u32, true>,
+                stack::push_rm::<u32, false>,
+            ),
             _ => ops::undefined,
         };
         self.end |= matches!(self.op.reg, 2..=5);
@@ -373,7 +407,12 @@ impl Decoder<'_> {
     }
 
     fn push_immediate(&self) -> Handler {
-        self.push_form(stack::push_i::<u16, true>, stack::push_i::<u16, false>, stack::push_i::<u32, true>, stack::push_i::<u32, false>)
+        self.push_form(
+            stack::push_i::<u16, true>,
+            stack::push_i::<u16, false>,
+            stack::push_i::<u32, true>,
+            stack::push_i::<u32, false>,
+        )
     }
 
     fn near_return(&self) -> Handler {

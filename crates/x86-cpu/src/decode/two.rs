@@ -183,7 +183,11 @@ impl Decoder<'_> {
             0xC7 => {
                 self.modrm(4)?;
                 self.lockable = true;
-                if self.op.reg == 1 && self.form != Form::Reg { self.needs(model::CX8, alu::cmpxchg8b) } else { ops::undefined }
+                if self.op.reg == 1 && self.form != Form::Reg {
+                    self.needs(model::CX8, alu::cmpxchg8b)
+                } else {
+                    ops::undefined
+                }
             }
             0xC8..=0xCF => {
                 self.op.rm = b & 7;

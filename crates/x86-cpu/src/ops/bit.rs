@@ -123,4 +123,3 @@ pub(crate) fn xlat(c: &mut Core, p: &mut Pins<'_>, op: &Op) -> Step {
     c.set_reg(0, v);
     NEXT
 }
-

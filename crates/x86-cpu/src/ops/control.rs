@@ -52,8 +52,7 @@ pub(crate) fn call_rel<const F: bool>(c: &mut Core, p: &mut Pins<'_>, op: &Op) -
 
 /// JMP r/m
 pub(crate) fn jmp_rm<M: Rm, const F: bool>(c: &mut Core, p: &mut Pins<'_>, op: &Op) -> Step {
-    let target =
-        if F || op.o32() { M::get::<u32>(c, p, op)? } else { u32::from(M::get::<u16>(c, p, op)?) };
+    let target = if F || op.o32() { M::get::<u32>(c, p, op)? } else { u32::from(M::get::<u16>(c, p, op)?) };
     c.eip = if F { target } else { c.near_target(target, op.o32())? };
     Ok(Flow::Jump)
 }

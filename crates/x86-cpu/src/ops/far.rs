@@ -44,12 +44,15 @@ impl Core {
     }
 
     /// The code segment of a direct far JMP or CALL that stays at its privilege level.
-    fn check_far_code(&mut self, p: &mut Pins<'_>, sel: u16, d: &mut Descriptor, offset: u32) -> Fallible<Seg> {
-        let allowed = if d.conforming() {
-            d.dpl() <= self.cpl
-        } else {
-            rpl(sel) <= self.cpl && d.dpl() == self.cpl
-        };
+    fn check_far_code(
+        &mut self,
+        p: &mut Pins<'_>,
+        sel: u16,
+        d: &mut Descriptor,
+        offset: u32,
+    ) -> Fallible<Seg> {
+        let allowed =
+            if d.conforming() { d.dpl() <= self.cpl } else { rpl(sel) <= self.cpl && d.dpl() == self.cpl };
         if !allowed {
             return Err(self.gp(code_of(sel)));
         }
@@ -102,8 +105,7 @@ impl Core {
             _ => {
                 let (gate_sel, gate_offset) = (d.gate_selector(), d.gate_offset());
                 let mut code = self.gate_code(p, gate_sel)?;
-                let allowed =
-                    if code.conforming() { code.dpl() <= self.cpl } else { code.dpl() == self.cpl };
+                let allowed = if code.conforming() { code.dpl() <= self.cpl } else { code.dpl() == self.cpl };
                 if !allowed {
                     return Err(self.gp(code_of(gate_sel)));
                 }

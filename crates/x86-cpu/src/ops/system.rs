@@ -239,4 +239,3 @@ impl Core {
         p.bus.tsc(self.now()).wrapping_add(self.msr.tsc_offset)
     }
 }
-
