@@ -6,9 +6,7 @@ use slotone_bus::state::StateError;
 use slotone_bus::{VmInstant, encode_fields};
 use std::collections::VecDeque;
 
-/// Scan code bytes the keyboard keeps; a stroke beyond them becomes one overrun code.
-const SCAN_BUFFER: usize = 16;
-/// The longest code of one stroke.
+/// The longest code of one stroke. The next stroke is not made before its last byte has gone, so nothing overruns.
 const LONGEST_CODE: usize = 8;
 /// Strokes waiting to be typed by the host.
 pub(super) const QUEUE: usize = 16 * 1024;
@@ -319,15 +317,7 @@ impl Keyboard {
                 self.push_set(&set_2, &mut code);
             }
         }
-        if self.scans.len() + code.len() <= SCAN_BUFFER {
-            self.scans.extend(code);
-        } else if self.scans.back() != Some(&self.overrun()) {
-            self.scans.push_back(self.overrun());
-        }
-    }
-
-    fn overrun(&self) -> u8 {
-        if self.set == 1 { 0xff } else { 0x00 }
+        self.scans.extend(code);
     }
 
     /// A set 2 sequence in the set chosen (1 or 2).
@@ -353,7 +343,7 @@ impl Keyboard {
         let command = matches!(self.command, 0 | 0xed | 0xf0 | 0xf3 | 0xfb..=0xfd);
         check(section, command, "a parameter of a command that has none")?;
         check(section, self.responses.len() <= 4, "more responses than a command has")?;
-        check(section, self.scans.len() <= SCAN_BUFFER + 1, "more scan codes than the keyboard keeps")?;
+        check(section, self.scans.len() <= LONGEST_CODE, "more scan codes than a key has")?;
         check(section, self.queue.len() <= QUEUE, "more strokes than are kept")?;
         check(section, self.held.iter().all(known), "a key that does not exist")?;
         let mut held = self.held.clone();
