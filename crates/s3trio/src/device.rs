@@ -371,10 +371,8 @@ impl Device for S3Trio {
             }
             VGA_MEMORY => {
                 let Some(vram) = cx.lent(Self::VRAM) else { return };
-                for (i, byte) in data.iter().enumerate() {
-                    let offset = (at.offset as u32).wrapping_add(i as u32) & 0x1_ffff;
-                    self.access.write(vram, self.registers.latches, offset, *byte);
-                }
+                let offset = at.offset as u32 & 0x1_ffff;
+                self.access.write_all(vram, self.registers.latches, offset, data);
             }
             _ => {
                 let before = self.interrupt();

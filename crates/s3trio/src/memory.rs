@@ -46,6 +46,24 @@ const fn splat(byte: u8) -> u32 {
     byte as u32 * 0x0101_0101
 }
 
+/// Planes 0 and 2 from an even address, 1 and 3 from the odd one after it.
+const fn splat_pair(even: u8, odd: u8) -> u32 {
+    u32::from_le_bytes([even, odd, even, odd])
+}
+
+/// Puts the `lanes` of `data` to VGA address `address`.
+#[inline]
+fn store(vram: &mut Memory, address: u32, data: u32, lanes: u32) {
+    if lanes == 0 {
+        return;
+    }
+    let Ok(Ok(word)) = vram.slice_mut(u64::from(address) * 4, 4).map(<&mut [u8; 4]>::try_from) else {
+        return;
+    };
+    let old = u32::from_le_bytes(*word);
+    *word = (old & !lanes | data & lanes).to_le_bytes();
+}
+
 impl Access {
     /// What `r` programs.
     pub(crate) fn of(r: &Registers) -> Self {
@@ -124,16 +142,34 @@ impl Access {
 
     /// Writes the byte at window offset `offset`.
     #[inline]
-    pub(crate) fn write(&self, vram: &mut Memory, latches: u32, offset: u32, value: u8) {
+    fn write(&self, vram: &mut Memory, latches: u32, offset: u32, value: u8) {
         let (address, lanes) = self.locate(offset, self.odd_even_write);
-        let lanes = lanes & self.map_mask;
-        if lanes == 0 {
-            return;
-        }
-        let Ok(word) = vram.slice_mut(u64::from(address) * 4, 4) else { return };
         let data = if self.plain { splat(value) } else { self.data(latches, value) };
-        let old = u32::from_le_bytes([word[0], word[1], word[2], word[3]]);
-        word.copy_from_slice(&(old & !lanes | data & lanes).to_le_bytes());
+        store(vram, address, data, lanes & self.map_mask);
+    }
+
+    /// Writes bytes that follow each other; what fills a word of the memory at once goes there at once.
+    pub(crate) fn write_all(&self, vram: &mut Memory, latches: u32, mut offset: u32, mut data: &[u8]) {
+        while let [first, rest @ ..] = data {
+            let (pair, whole) =
+                (self.plain && self.odd_even_write && !self.chain4, self.plain && self.chain4);
+            match *data {
+                [even, odd, ref rest @ ..] if pair && offset & 1 == 0 => {
+                    let (address, _) = self.locate(offset, true);
+                    store(vram, address, splat_pair(even, odd), self.map_mask);
+                    (offset, data) = (offset + 2, rest);
+                }
+                [a, b, c, d, ref rest @ ..] if whole && offset & 3 == 0 => {
+                    let (address, _) = self.locate(offset, false);
+                    store(vram, address, u32::from_le_bytes([a, b, c, d]), self.map_mask);
+                    (offset, data) = (offset + 4, rest);
+                }
+                _ => {
+                    self.write(vram, latches, offset, *first);
+                    (offset, data) = (offset + 1, rest);
+                }
+            }
+        }
     }
 
     /// What the graphics controller makes of the CPU's byte.

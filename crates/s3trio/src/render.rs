@@ -75,32 +75,39 @@ pub(crate) fn counter_address(r: &Registers, counter: u32, row: u8) -> u32 {
 /// Draws what `r` shows of `vram` into `frame`, whose buffer is used again.
 pub(crate) fn render(r: &Registers, display: &Display, vram: &[u8], frame: &mut Frame) {
     (frame.width, frame.height) = (display.width, display.height);
-    frame.rgb.clear();
-    let size = display.width as usize * display.height as usize * 3;
-    if display.blank {
-        frame.rgb.resize(size, 0);
+    let line_len = display.width as usize * 3;
+    frame.rgb.resize(line_len * display.height as usize, 0);
+    if display.blank || line_len == 0 {
+        frame.rgb.fill(0);
         return;
     }
-    frame.rgb.reserve(size);
     let colors = r.dac.colors();
-    if display.format.linear_bytes().is_some() {
-        for line in display.lines() {
-            linear_line(display, vram, &colors, line, &mut frame.rgb);
+    let lines = display.lines().zip(frame.rgb.chunks_exact_mut(line_len));
+    if let Some(bytes) = display.format.linear_bytes() {
+        let mut scratch = Vec::new();
+        for (line, out) in lines {
+            let len = display.width as usize * bytes as usize;
+            linear_pixels(display.format, linear_bytes(display, vram, line, len, &mut scratch), &colors, out);
         }
         return;
     }
     let palette = Palette::of(r);
     let mut indices = Vec::with_capacity((display.chars as usize + 1) * display.char_dots as usize);
-    for line in display.lines() {
+    for (line, out) in lines {
         indices.clear();
         match display.format {
             Format::Text => text::text_line(r, display, vram, &palette, line, &mut indices),
             _ => graphics_line(r, display, vram, &palette, line, &mut indices),
         }
         let pan = if line.split && display.pan_ends { 0 } else { display.pan as usize };
-        for index in &indices[pan..pan + display.width as usize] {
-            frame.rgb.extend_from_slice(&colors[usize::from(*index)]);
-        }
+        look_up(&indices[pan..], &colors, out);
+    }
+}
+
+/// DAC indices to pixels, as many as `out` has room for.
+fn look_up(indices: &[u8], colors: &[[u8; 3]; 256], out: &mut [u8]) {
+    for (pixel, index) in out.as_chunks_mut::<3>().0.iter_mut().zip(indices) {
+        *pixel = colors[usize::from(*index)];
     }
 }
 
@@ -132,31 +139,63 @@ fn graphics_line(
             }
             _ => {
                 let word = u32::from_le_bytes(planes);
-                for shift in (0..8).rev() {
-                    let bits = word >> shift & 0x0101_0101;
+                out.extend_from_slice(&std::array::from_fn::<u8, 8, _>(|dot| {
+                    let bits = word >> (7 - dot) & 0x0101_0101;
                     let color = (bits | bits >> 7 | bits >> 14 | bits >> 21) & 0x0f;
-                    out.push(palette.sixteen[color as usize]);
-                }
+                    palette.sixteen[color as usize]
+                }));
             }
         }
     }
 }
 
-/// One line of an S3 enhanced mode.
-fn linear_line(display: &Display, vram: &[u8], colors: &[[u8; 3]; 256], line: Line, out: &mut Vec<u8>) {
-    let bytes = display.format.linear_bytes().unwrap_or(1) as usize;
+/// The bytes of one line of an S3 enhanced mode; `scratch` takes those of a line that wraps at the end of memory.
+fn linear_bytes<'a>(
+    display: &Display,
+    vram: &'a [u8],
+    line: Line,
+    len: usize,
+    scratch: &'a mut Vec<u8>,
+) -> &'a [u8] {
     let limit = display.mask as usize * 4 + 3;
-    let first = line.counter as usize * 4;
+    let first = (line.counter as usize * 4) & limit;
+    if first + len <= limit + 1
+        && let Some(bytes) = vram.get(first..first + len)
+    {
+        return bytes;
+    }
+    scratch.clear();
+    scratch.extend((first..first + len).map(|at| vram.get(at & limit).copied().unwrap_or(0)));
+    scratch
+}
+
+/// One line of an S3 enhanced mode.
+fn linear_pixels(format: Format, bytes: &[u8], colors: &[[u8; 3]; 256], out: &mut [u8]) {
     let five = |v: u16| ((v & 0x1f) << 3 | (v & 0x1f) >> 2) as u8;
     let six = |v: u16| ((v & 0x3f) << 2 | (v & 0x3f) >> 4) as u8;
-    for x in 0..display.width as usize {
-        let byte = |n: usize| vram.get((first + x * bytes + n) & limit).copied().unwrap_or(0);
-        let word = || u16::from_le_bytes([byte(0), byte(1)]);
-        out.extend_from_slice(&match display.format {
-            Format::Linear15 => [five(word() >> 10), five(word() >> 5), five(word())],
-            Format::Linear16 => [five(word() >> 11), six(word() >> 5), five(word())],
-            Format::Linear24 | Format::Linear32 => [byte(2), byte(1), byte(0)],
-            _ => colors[usize::from(byte(0))],
-        });
+    let words = bytes.as_chunks::<2>().0.iter().map(|word| u16::from_le_bytes(*word));
+    let out = out.as_chunks_mut::<3>().0;
+    match format {
+        Format::Linear15 => {
+            for (pixel, word) in out.iter_mut().zip(words) {
+                *pixel = [five(word >> 10), five(word >> 5), five(word)];
+            }
+        }
+        Format::Linear16 => {
+            for (pixel, word) in out.iter_mut().zip(words) {
+                *pixel = [five(word >> 11), six(word >> 5), five(word)];
+            }
+        }
+        Format::Linear24 => {
+            for (pixel, [b, g, r]) in out.iter_mut().zip(bytes.as_chunks().0) {
+                *pixel = [*r, *g, *b];
+            }
+        }
+        Format::Linear32 => {
+            for (pixel, [b, g, r, _]) in out.iter_mut().zip(bytes.as_chunks().0) {
+                *pixel = [*r, *g, *b];
+            }
+        }
+        _ => look_up(bytes, colors, out.as_flattened_mut()),
     }
 }

@@ -117,7 +117,7 @@ enum Op {
     MapMask(u8),
     MemoryMode(u8),
     Misc(u8),
-    Write(u32, u8),
+    Write(u32, Vec<u8>),
     Read(u32),
 }
 
@@ -130,7 +130,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => any::<u8>().prop_map(Op::MapMask),
         1 => any::<u8>().prop_map(Op::MemoryMode),
         1 => any::<bool>().prop_map(|page| Op::Misc(0x03 | u8::from(page) << 5)),
-        8 => (offset.clone(), any::<u8>()).prop_map(|(o, v)| Op::Write(o, v)),
+        8 => (offset.clone(), prop::collection::vec(any::<u8>(), 1..=8)).prop_map(|(o, v)| Op::Write(o.min(0x1_0000 - v.len() as u32), v)),
         4 => offset.prop_map(Op::Read),
     ]
 }
@@ -168,9 +168,11 @@ proptest! {
                     card.outb(0x3c2, value);
                     reference.misc = value;
                 }
-                Op::Write(offset, value) => {
-                    card.poke(0xa_0000 + u64::from(offset), &[value]);
-                    reference.write(offset as usize, value);
+                Op::Write(offset, values) => {
+                    card.poke(0xa_0000 + u64::from(offset), &values);
+                    for (i, value) in values.into_iter().enumerate() {
+                        reference.write(offset as usize + i, value);
+                    }
                 }
                 Op::Read(offset) => {
                     let window = card.find(Space::Memory, 0xa_0000).unwrap();
