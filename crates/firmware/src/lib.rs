@@ -95,6 +95,13 @@ impl Firmware {
         outcome
     }
 
+    /// Whether the trap that the processor has just made is the end of POST: the firmware is about to look for a boot device.
+    ///
+    /// A machine that boots a kernel directly ([`linux_boot`]) asks this before [`Firmware::service`], and enters the kernel instead.
+    pub fn is_boot(&self, bus: &mut dyn Initiator) -> bool {
+        frame::Frame::read(bus).is_some_and(|frame| frame.service() == 0x19)
+    }
+
     fn dispatch(&self, bus: &mut dyn Initiator, frame: &mut frame::Frame) -> Outcome {
         match frame.service() {
             0x10 => int10::int10(bus, frame),
