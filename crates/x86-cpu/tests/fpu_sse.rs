@@ -100,9 +100,22 @@ mod host {
         let operands = form(opcode, scalar, false).expect("exists");
         let mut rng = Rng::new(u64::from(opcode) << 16 | u64::from(immediate) << 1 | u64::from(scalar));
         for _ in 0..cases() {
+            let xmm0 = vector(&mut rng);
+            let mut xmm1 = vector(&mut rng);
+            if rng.below(8) == 0 {
+                // Partners whose product or quotient lies next to the smallest normal number.
+                let smallest = f64::from(f32::MIN_POSITIVE);
+                let divide = rng.below(2) == 0;
+                xmm1 = (0..4).rev().fold(0, |sum, i| {
+                    let x = f64::from(f32::from_bits((xmm0 >> (32 * i)) as u32));
+                    let partner = if divide { x / smallest } else { smallest / x } as f32;
+                    sum << 32
+                        | u128::from(partner.to_bits().wrapping_add(rng.below(3) as u32).wrapping_sub(1))
+                });
+            }
             let before = Registers {
-                xmm0: vector(&mut rng),
-                xmm1: vector(&mut rng),
+                xmm0,
+                xmm1,
                 mm1: rng.bits(),
                 eax: rng.integer() as u32,
                 mxcsr: 0x1F80

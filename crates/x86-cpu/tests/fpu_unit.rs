@@ -199,6 +199,26 @@ fn stack_faults_set_sf_and_c1() {
 }
 
 #[test]
+fn packed_decimal_holds_eighteen_digits() {
+    let mut fpu = Fpu::new();
+    for (value, expected) in [
+        (999_999_999_999_999_999, [0x99, 0x99, 0x99, 0x99, 0x99, 0x99, 0x99, 0x99, 0x99, 0x00]),
+        (-999_999_999_999_999_999, [0x99, 0x99, 0x99, 0x99, 0x99, 0x99, 0x99, 0x99, 0x99, 0x80]),
+        (1_000_000_000_000_000_000, [0, 0, 0, 0, 0, 0, 0, 0xC0, 0xFF, 0xFF]),
+        (1_234_567_890, [0x90, 0x78, 0x56, 0x34, 0x12, 0, 0, 0, 0, 0]),
+    ] {
+        fpu.fninit();
+        fpu.fild(value);
+        let mut out = [0; 10];
+        let plan = fpu.store(0xDF, 6 << 3, &mut out, &cx(PROTECTED_32)).expect("not pending");
+        assert!(plan.write);
+        assert_eq!(out, expected, "{value}");
+        fpu.commit_store(0xDF, 6 << 3, plan, &cx(PROTECTED_32));
+        assert_eq!(fpu.status_word() & 0x3F, u16::from(expected[9] == 0xFF), "{value}");
+    }
+}
+
+#[test]
 fn reset_and_fninit_differ() {
     let fpu = Fpu::new();
     assert_eq!((fpu.control_word(), fpu.status_word(), fpu.tag_word()), (0x0040, 0, 0x5555));

@@ -1,8 +1,9 @@
 //! The transcendental instructions.
 //!
 //! Each computes with 128 bits ([`super::wide`]) and rounds once to 64 bits by rounding control, whatever precision
-//! control says. So results are those of correct rounding but for about one case in 2^50, where a P6 promises an
-//! error below one unit in the last place: last bits can differ from silicon's.
+//! control says. So results are those of correct rounding, but for about one argument in 2^50 and for arguments made
+//! to lie within 2^-120 of the middle between two numbers. A P6 promises an error below one unit in the last place:
+//! last bits can differ from silicon's.
 //!
 //! What is the P6's own: FSIN, FCOS, FSINCOS and FPTAN reduce their argument with a pi of 66 bits (SDM volume 1,
 //! 8.3.8), so that results near multiples of pi are those of the chip and not of mathematics; and an argument of 2^63
@@ -70,6 +71,9 @@ const ATAN_SIXTEENTHS: [u128; 17] = [
 /// The P6's pi: 68 bits of which the last two are zero, in units of 2^-66. As half a pi the unit is 2^-67.
 const PI_66: u128 = 0xC_90FD_AA22_168C_234C;
 
+/// A square below this leaves nothing of a series but its first term and the side on which the rest lies.
+const NEGLIGIBLE: Fixed = 64;
+
 // -- functions of one angle ---------------------------------------------------------------------------------------
 
 /// An angle brought to at most a quarter of pi, and the number of quarter turns taken away, modulo 4.
@@ -109,7 +113,7 @@ fn reduce(x: F80) -> (Wide, u32) {
 
 fn sin_reduced(r: Wide) -> Wide {
     let square = r.mul(r).to_fixed();
-    if square < 1 << 32 {
+    if square < NEGLIGIBLE {
         return r.just_below();
     }
     r.mul(Wide::from_fixed(series(square, &SIN, Terms::Alternating)))
@@ -117,8 +121,12 @@ fn sin_reduced(r: Wide) -> Wide {
 
 fn cos_reduced(r: Wide) -> Wide {
     let square = r.mul(r).to_fixed();
-    if square < 1 << 32 {
+    if square < NEGLIGIBLE {
         return Wide::ONE.just_below();
+    }
+    if square < 1 << 65 {
+        // Near 2^-32 the result lies next to the middle between 1 and its neighbour: all bits of the square count.
+        return Wide::ONE.sub(r.mul(r).scaled(-1));
     }
     Wide::from_fixed(series(square, &COS, Terms::Alternating))
 }
@@ -137,7 +145,7 @@ fn sin_cos(x: F80) -> (Wide, Wide) {
 fn tan(x: F80) -> Wide {
     let (r, turns) = reduce(x);
     let square = r.mul(r).to_fixed();
-    if square < 1 << 32 && turns & 1 == 0 {
+    if square < NEGLIGIBLE && turns & 1 == 0 {
         // tan r lies above r by less than the significand shows.
         return Wide { sig: r.sig | 1, ..r };
     }
@@ -150,7 +158,7 @@ fn tan(x: F80) -> Wide {
 /// 2^x - 1 for |x| at most 1.
 fn exp2_minus_1(x: F80) -> Wide {
     let y = Wide::from_f80(x).mul(Wide::LN_2);
-    if y.exp < -66 {
+    if y.exp < -120 {
         // y + y^2/2: the second term only decides on which side of y the result lies.
         return if y.negative { y.just_below() } else { y };
     }
@@ -197,7 +205,7 @@ fn atan_unit(t: Wide) -> Wide {
     let square = r.mul(r).to_fixed();
     let small = if r.sig == 0 {
         r
-    } else if square < 1 << 32 {
+    } else if square < NEGLIGIBLE {
         r.just_below()
     } else {
         r.mul(Wide::from_fixed(series(square, &ODD_RECIPROCALS[..14], Terms::Alternating)))

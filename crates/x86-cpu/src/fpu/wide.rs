@@ -144,6 +144,14 @@ impl Wide {
 
     /// Quotient; the divisor is not zero.
     pub(super) const fn div(self, other: Self) -> Self {
+        let negative = self.negative != other.negative;
+        let (a, b) = (self.sig, other.sig >> 64);
+        if a as u64 == 0 && other.sig as u64 == 0 {
+            // Two numbers of the extended format: all 128 bits exact, two digits of 64 bits. Half the dividend keeps
+            // the first digit in its place.
+            let (first, rest) = ((a >> 1) / b, (a >> 1) % b);
+            return Self::new(negative, self.exp - other.exp, (first << 64) | ((rest << 64) / b));
+        }
         self.mul(other.reciprocal())
     }
 

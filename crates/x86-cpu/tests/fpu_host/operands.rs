@@ -133,20 +133,43 @@ impl Rng {
             let value = self.f80();
             image.set_st(i, value);
         }
-        match self.below(8) {
-            0 => {
+        let sign = (self.u64() & 1) as u16 * 0x8000;
+        match self.below(16) {
+            0 | 1 => {
                 // Near equal operands: cancellation, ties, equal comparisons.
                 let (se, sig) = image.st(0);
                 let by = self.below(4);
-                let flip = (self.u64() & 1) as u16 * 0x8000;
-                image.set_st(1, (se ^ flip, sig.wrapping_add(by)));
+                image.set_st(1, (se ^ sign, sig.wrapping_add(by)));
             }
-            1 => {
+            2 | 3 => {
                 let (se, _) = image.st(0);
                 let bits = self.bits() | 1 << 63;
                 let near = self.below(140) as u16;
-                let sign = (self.u64() & 1) as u16 * 0x8000;
                 image.set_st(1, (sign | (se & 0x7FFF).saturating_sub(near), bits));
+            }
+            4 => {
+                // A power of two and something about 64 bits below it: the borrow moves the point of rounding.
+                let exp = 0x3FFF + self.below(100) as u16;
+                let (top, bottom) = (self.below(3), self.below(3));
+                let low = 1 << 63 | self.below(2) << 62 | bottom;
+                image.set_st(0, (exp, 1 << 63 | top));
+                image.set_st(1, (sign | (exp - 60 - self.below(10) as u16), low));
+            }
+            5 | 6 => {
+                // A product or quotient just above or below a power of two, where the exponents end or in between.
+                let (exp, bits) = (0x3FFF - 100 + self.below(200) as u16, self.bits() | 1 << 63);
+                let inverse = (u128::MAX / u128::from(bits)) as u64 | 1 << 63;
+                let goal = [0, 0x3FFF, 0x7FFE][self.below(3) as usize] + 1 - self.below(3) as i32;
+                let product = goal + 0x3FFF - i32::from(exp);
+                let quotient = i32::from(exp) - goal + 0x3FFF;
+                let (other, sig) =
+                    if sign == 0 { (product, inverse) } else { (quotient, bits.wrapping_add(1)) };
+                let near = self.below(3);
+                image.set_st(0, (exp, bits));
+                image.set_st(
+                    1,
+                    (sign | other.clamp(0, 0x7FFE) as u16, sig.wrapping_add(near).wrapping_sub(1) | 1 << 63),
+                );
             }
             _ => {}
         }

@@ -42,7 +42,8 @@ fn add_finite(a: (u16, i32, u64), b: (u16, i32, u64), cw: u16) -> (F80, u16) {
     if big.0 == small.0 {
         let (sum, carry) = big.2.overflowing_add(high);
         if carry {
-            let low = (sum << 63) | (low >> 1) | (low & 1);
+            // A carry means that the operands overlap: the lowest bit of `low` is clear.
+            let low = (sum << 63) | (low >> 1);
             round_pack(big.0, big.1 + 1, (sum >> 1) | J, low, cw)
         } else {
             round_pack(big.0, big.1, sum, low, cw)
