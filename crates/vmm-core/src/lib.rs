@@ -1,4 +1,25 @@
-//! Composes the Slot One machine: builder, memory map, run loop, save and restore.
+//! Composes machines from the Slot One crates: a thin layer of builder, address map, wires, run loop, save and restore.
+//!
+//! A [`Machine`] has one owner. It owns its CPU and every device; there are no locks inside and no statics, so that two machines run
+//! in one process. Other threads reach it through [`Remote`]. [`MachineBuilder`] composes any board;
+//! [`virtual_server_2005`] is the one that Microsoft Virtual Server 2005 emulated.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
+mod board;
+mod builder;
+mod clock;
+mod cpu_bus;
+mod firmware;
+mod linux;
+mod machine;
+mod map;
+mod save;
+pub mod vs2005;
+
+pub use board::{BoardStats, DeviceId, Sink};
+pub use builder::{BuildError, MachineBuilder};
+pub use clock::{ClockMode, NANOS_PER_INSTRUCTION, TSC_HZ};
+pub use linux::LinuxImage;
+pub use machine::{Machine, OnTripleFault, Remote, RunExit};
+pub use vs2005::{IdeDrive, VirtualServer2005, virtual_server_2005};

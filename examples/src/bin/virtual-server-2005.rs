@@ -1,2 +1,7 @@
-//! The full machine.
-fn main() {}
+//! The PC that Microsoft Virtual Server 2005 emulated.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    slotone_examples::cli::main()
+}

@@ -1,0 +1,687 @@
+//! The board: devices, the wires between them, memory and time. What the CPU is plugged into.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use slotone_block::{BlockBackend, DiskClient, perform};
+use slotone_bus::mem::{Memory, MemoryError};
+use slotone_bus::state::{StateError, StateReader};
+use slotone_bus::{Cx, Device, DmaFault, LentId, Pin, Port, ResetKind, VmInstant};
+use slotone_pci::ConfigPort;
+
+use crate::clock::{ClockMode, Timebase};
+use crate::map::{AddressMap, Route};
+
+/// Names a device of a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct DeviceId(pub(crate) u16);
+
+/// What a wire ends in, besides a device's input pin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sink {
+    /// An input pin of a device.
+    Input(DeviceId, Pin),
+    /// INTR of the CPU; the device that drives it also answers the interrupt acknowledge.
+    CpuIntr,
+    /// NMI of the CPU.
+    CpuNmi,
+    /// A20M# of the CPU, inverted: any source at 1 lets address bit 20 pass.
+    CpuA20,
+    /// INIT# of the CPU; acts on the rising edge.
+    CpuInit,
+    /// Reset of the whole board; acts on the rising edge.
+    Reset,
+    /// The power supply is switched off; acts on the rising edge.
+    PowerOff,
+}
+
+/// A net: the OR of its sources, by bitset, so that no source can hold or lose it for another.
+#[derive(Debug)]
+struct Net {
+    sink: Sink,
+    sources: u64,
+    used: u32,
+}
+
+/// What the CPU or the run loop has to act on.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Pending {
+    pub(crate) init: bool,
+    pub(crate) reset: bool,
+    pub(crate) power_off: bool,
+    /// The firmware's trap port was written.
+    pub(crate) trap: bool,
+}
+
+impl Pending {
+    pub(crate) fn any(self) -> bool {
+        self.init || self.reset || self.power_off || self.trap
+    }
+}
+
+/// Work done by a board since it was built.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BoardStats {
+    /// Port accesses (a burst counts once).
+    pub io: u64,
+    /// Accesses to device memory.
+    pub mmio: u64,
+    /// Device ticks.
+    pub ticks: u64,
+    /// Line changes delivered.
+    pub lines: u64,
+    /// Interrupts acknowledged.
+    pub interrupts: u64,
+    /// Disk requests carried out.
+    pub disk_requests: u64,
+    /// Bytes moved from and to disks.
+    pub disk_bytes: u64,
+    /// Address maps rebuilt.
+    pub maps: u64,
+    /// Line changes dropped because devices drove each other in a circle.
+    pub line_storms: u64,
+}
+
+type AsDiskClient = fn(&mut dyn Device) -> Option<&mut dyn DiskClient>;
+
+struct DiskPort {
+    client: AsDiskClient,
+    media: Vec<Option<Arc<dyn BlockBackend>>>,
+}
+
+struct Slot {
+    name: String,
+    /// Taken out while the device is being called, so that it can never be re-entered.
+    device: Option<Box<dyn Device>>,
+    pci_slot: Option<u8>,
+    generation: slotone_bus::Generation,
+    deadline: Option<VmInstant>,
+    lent: Vec<(LentId, Memory)>,
+    disk: Option<DiskPort>,
+    /// Nets driven by this device: (pin, net, bit in the net's sources).
+    wires: Vec<(Pin, u16, u64)>,
+}
+
+impl fmt::Debug for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Slot").field("name", &self.name).field("deadline", &self.deadline).finish_non_exhaustive()
+    }
+}
+
+/// Devices, wires, memory and time.
+#[derive(Debug)]
+pub struct Board {
+    slots: Vec<Slot>,
+    nets: Vec<Net>,
+    pub(crate) ram: Memory,
+    pub(crate) map: AddressMap,
+    pub(crate) map_generation: u64,
+    map_stale: bool,
+    pub(crate) config_port: ConfigPort,
+    pub(crate) time: Timebase,
+    now: VmInstant,
+    next: Option<(VmInstant, u16)>,
+    lines: VecDeque<(u16, Pin, bool)>,
+    settling: bool,
+    pub(crate) intr: bool,
+    intr_source: Option<u16>,
+    pub(crate) nmi: bool,
+    pub(crate) a20: bool,
+    pub(crate) pending: Pending,
+    pub(crate) trap_port: Option<u16>,
+    /// Input pin that hears FERR#.
+    pub(crate) ferr: Option<(DeviceId, Pin)>,
+    /// Run no further than this instruction count.
+    pub(crate) slice_end: u64,
+    /// Run no further than this virtual time.
+    pub(crate) limit: VmInstant,
+    pub(crate) stats: BoardStats,
+}
+
+/// Unique over all boards of the process: a CPU moved from one board to another sees a change.
+fn next_map_generation() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// Line changes that one outside event may cause before the rest is dropped: far above what wired chips need.
+const LINE_STORM: u32 = 10_000;
+
+impl Board {
+    pub(crate) fn new(ram: usize, mode: ClockMode) -> Result<Self, MemoryError> {
+        Ok(Self {
+            slots: Vec::new(),
+            nets: Vec::new(),
+            ram: Memory::new(ram)?,
+            map: AddressMap::new(),
+            map_generation: next_map_generation(),
+            map_stale: true,
+            config_port: ConfigPort::default(),
+            time: Timebase::new(mode),
+            now: VmInstant::ZERO,
+            next: None,
+            lines: VecDeque::new(),
+            settling: false,
+            intr: false,
+            intr_source: None,
+            nmi: false,
+            a20: false,
+            pending: Pending::default(),
+            trap_port: None,
+            ferr: None,
+            slice_end: u64::MAX,
+            limit: VmInstant::MAX,
+            stats: BoardStats::default(),
+        })
+    }
+
+    // ---- building ----
+
+    pub(crate) fn add(
+        &mut self,
+        name: &str,
+        device: Box<dyn Device>,
+        pci_slot: Option<u8>,
+    ) -> Result<DeviceId, MemoryError> {
+        let mut lent = Vec::new();
+        for wanted in device.memories() {
+            lent.push((wanted.id, Memory::new(wanted.len)?));
+        }
+        let id = DeviceId(self.slots.len() as u16);
+        self.slots.push(Slot {
+            name: name.to_string(),
+            generation: device.windows().0,
+            deadline: device.next_deadline(),
+            device: Some(device),
+            pci_slot,
+            lent,
+            disk: None,
+            wires: Vec::new(),
+        });
+        self.map_stale = true;
+        self.find_next();
+        Ok(id)
+    }
+
+    pub(crate) fn replace(&mut self, id: DeviceId, device: Box<dyn Device>) -> Result<(), MemoryError> {
+        let fresh = DeviceId(self.slots.len() as u16);
+        let old = usize::from(id.0);
+        let (name, pci_slot) = (self.slots[old].name.clone(), self.slots[old].pci_slot);
+        self.add(&name, device, pci_slot)?;
+        let wires = std::mem::take(&mut self.slots[old].wires);
+        let mut slot = self.slots.swap_remove(usize::from(fresh.0));
+        slot.wires = wires;
+        self.slots[old] = slot;
+        self.find_next();
+        Ok(())
+    }
+
+    pub(crate) fn restore_device(
+        &mut self,
+        id: DeviceId,
+        r: &mut StateReader<'_>,
+    ) -> Result<(), StateError> {
+        match self.slots[usize::from(id.0)].device.as_deref_mut() {
+            Some(device) => device.restore(r),
+            None => Ok(()),
+        }
+    }
+
+    /// After every device has its state back: deadlines, maps, requests in flight and lines follow from it.
+    pub(crate) fn after_restore(&mut self) {
+        self.lines.clear();
+        self.pending = Pending::default();
+        for i in 0..self.slots.len() as u16 {
+            self.after_call(i);
+        }
+        self.settle_levels();
+    }
+
+    pub(crate) fn attach_media<T: Device + DiskClient>(
+        &mut self,
+        id: DeviceId,
+        media: Vec<Option<Arc<dyn BlockBackend>>>,
+    ) {
+        let client: AsDiskClient = |device| {
+            let any: &mut dyn Any = device;
+            any.downcast_mut::<T>().map(|t| t as &mut dyn DiskClient)
+        };
+        self.slots[usize::from(id.0)].disk = Some(DiskPort { client, media });
+        self.carry_disk_requests(id.0);
+    }
+
+    /// Replaces the medium of a drive; the caller tells the drive.
+    pub(crate) fn set_medium(&mut self, id: DeviceId, unit: usize, medium: Option<Arc<dyn BlockBackend>>) {
+        if let Some(disk) = &mut self.slots[usize::from(id.0)].disk
+            && let Some(place) = disk.media.get_mut(unit)
+        {
+            *place = medium;
+        }
+    }
+
+    /// Every medium attached, in a fixed order.
+    pub(crate) fn media(&self) -> impl Iterator<Item = &Arc<dyn BlockBackend>> {
+        self.slots.iter().filter_map(|s| s.disk.as_ref()).flat_map(|d| d.media.iter().flatten())
+    }
+
+    /// Connects an output pin to a sink. Several sources of one sink are ORed.
+    pub(crate) fn wire(&mut self, from: DeviceId, pin: Pin, sink: Sink) {
+        let net = match self.nets.iter().position(|n| n.sink == sink && n.used < 64) {
+            Some(n) => n,
+            None => {
+                self.nets.push(Net { sink, sources: 0, used: 0 });
+                self.nets.len() - 1
+            }
+        };
+        let bit = 1 << self.nets[net].used;
+        self.nets[net].used += 1;
+        self.slots[usize::from(from.0)].wires.push((pin, net as u16, bit));
+        if sink == Sink::CpuIntr {
+            self.intr_source = Some(from.0);
+        }
+    }
+
+    /// Reads every output pin and gives every input its level: after building, reset and restore.
+    pub(crate) fn settle_levels(&mut self) {
+        for i in 0..self.slots.len() as u16 {
+            let levels = self.device(i).levels();
+            for (pin, net, bit) in self.slots[usize::from(i)].wires.clone() {
+                let net = &mut self.nets[usize::from(net)];
+                net.sources = if levels.get(pin) { net.sources | bit } else { net.sources & !bit };
+            }
+        }
+        let nets: Vec<(Sink, bool)> = self.nets.iter().map(|n| (n.sink, n.sources != 0)).collect();
+        for (sink, level) in nets {
+            match sink {
+                Sink::CpuIntr => self.intr = level,
+                Sink::CpuNmi => self.nmi = level,
+                Sink::CpuA20 => self.a20 = level,
+                Sink::Input(id, pin) => {
+                    self.call(id.0, |d, cx| d.input(cx, pin, level));
+                }
+                Sink::CpuInit | Sink::Reset | Sink::PowerOff => {}
+            }
+        }
+        self.map_stale = true;
+        self.refresh_map();
+    }
+
+    // ---- devices ----
+
+    pub(crate) fn ids(&self) -> impl Iterator<Item = (DeviceId, &str)> {
+        self.slots.iter().enumerate().map(|(i, s)| (DeviceId(i as u16), s.name.as_str()))
+    }
+
+    fn device(&self, index: u16) -> &dyn Device {
+        self.slots[usize::from(index)].device.as_deref().expect("a device is in its slot unless it is being called")
+    }
+
+    pub(crate) fn get(&self, id: DeviceId) -> &dyn Device {
+        self.device(id.0)
+    }
+
+    pub(crate) fn lent(&self, id: DeviceId, memory: LentId) -> Option<&Memory> {
+        self.slots[usize::from(id.0)].lent.iter().find(|l| l.0 == memory).map(|l| &l.1)
+    }
+
+    pub(crate) fn lent_mut(&mut self, id: DeviceId, memory: LentId) -> Option<&mut Memory> {
+        self.slots[usize::from(id.0)].lent.iter_mut().find(|l| l.0 == memory).map(|l| &mut l.1)
+    }
+
+    pub(crate) fn lent_memories(&self) -> impl Iterator<Item = &Memory> {
+        self.slots.iter().flat_map(|s| s.lent.iter().map(|l| &l.1))
+    }
+
+    pub(crate) fn lent_memories_mut(&mut self) -> impl Iterator<Item = &mut Memory> {
+        self.slots.iter_mut().flat_map(|s| s.lent.iter_mut().map(|l| &mut l.1))
+    }
+
+    /// Calls a device and acts on everything that the call changed.
+    pub(crate) fn call<R>(&mut self, index: u16, f: impl FnOnce(&mut dyn Device, &mut Cx<'_>) -> R) -> R {
+        let at = usize::from(index);
+        let mut device = self.slots[at].device.take().expect("a device is never re-entered");
+        let now = self.now;
+        let result = f(&mut *device, &mut Cx::new(now, &mut DevicePort { board: self, index }));
+        self.slots[at].device = Some(device);
+        self.after_call(index);
+        self.settle_lines();
+        result
+    }
+
+    fn after_call(&mut self, index: u16) {
+        if self.slots[usize::from(index)].disk.is_some() {
+            self.carry_disk_requests(index);
+        }
+        let device = self.device(index);
+        let (generation, deadline) = (device.windows().0, device.next_deadline());
+        let slot = &mut self.slots[usize::from(index)];
+        if slot.generation != generation {
+            slot.generation = generation;
+            self.map_stale = true;
+        }
+        let slot = &mut self.slots[usize::from(index)];
+        if slot.deadline != deadline {
+            slot.deadline = deadline;
+            self.find_next();
+        }
+    }
+
+    fn carry_disk_requests(&mut self, index: u16) {
+        let slot = &mut self.slots[usize::from(index)];
+        let (Some(disk), Some(device)) = (&slot.disk, slot.device.as_deref_mut()) else { return };
+        let Some(client) = (disk.client)(device) else { return };
+        while let Some(request) = client.next_request() {
+            let medium = disk.media.get(usize::from(request.unit)).and_then(|m| m.as_deref());
+            self.stats.disk_requests += 1;
+            self.stats.disk_bytes += request.data.len() as u64;
+            client.complete(perform(medium, request));
+        }
+        let deadline = slot.device.as_deref().and_then(Device::next_deadline);
+        if slot.deadline != deadline {
+            slot.deadline = deadline;
+            self.find_next();
+        }
+    }
+
+    fn settle_lines(&mut self) {
+        if self.settling {
+            return;
+        }
+        self.settling = true;
+        let mut budget = LINE_STORM;
+        while let Some((from, pin, level)) = self.lines.pop_front() {
+            budget -= 1;
+            if budget == 0 {
+                self.stats.line_storms += self.lines.len() as u64;
+                self.lines.clear();
+                break;
+            }
+            for w in 0..self.slots[usize::from(from)].wires.len() {
+                let (wired, net, bit) = self.slots[usize::from(from)].wires[w];
+                if wired == pin {
+                    self.drive(usize::from(net), bit, level);
+                }
+            }
+        }
+        self.settling = false;
+        self.refresh_map();
+    }
+
+    fn drive(&mut self, net: usize, bit: u64, level: bool) {
+        let net = &mut self.nets[net];
+        let before = net.sources != 0;
+        net.sources = if level { net.sources | bit } else { net.sources & !bit };
+        let after = net.sources != 0;
+        if before == after {
+            return;
+        }
+        self.stats.lines += 1;
+        match net.sink {
+            Sink::CpuIntr => self.intr = after,
+            Sink::CpuNmi => self.nmi = after,
+            Sink::CpuA20 => {
+                self.a20 = after;
+                self.map_generation = next_map_generation();
+            }
+            Sink::CpuInit => self.pending.init |= after,
+            Sink::Reset => self.pending.reset |= after,
+            Sink::PowerOff => self.pending.power_off |= after,
+            Sink::Input(id, pin) => self.call(id.0, |d, cx| d.input(cx, pin, after)),
+        }
+    }
+
+    fn refresh_map(&mut self) {
+        if !self.map_stale {
+            return;
+        }
+        self.map_stale = false;
+        self.stats.maps += 1;
+        let devices = self.slots.iter().enumerate();
+        self.map.rebuild(devices.filter_map(|(i, s)| Some((i as u16, s.pci_slot, s.device.as_deref()?))));
+        self.map_generation = next_map_generation();
+    }
+
+    pub(crate) fn drive_ferr(&mut self, level: bool) {
+        if let Some((id, pin)) = self.ferr {
+            self.call(id.0, |d, cx| d.input(cx, pin, level));
+        }
+    }
+
+    pub(crate) fn intack(&mut self) -> u8 {
+        self.stats.interrupts += 1;
+        // Without an interrupt controller the data bus floats.
+        let Some(source) = self.intr_source else { return 0xff };
+        self.call(source, |d, cx| d.intack(cx)).unwrap_or(0xff)
+    }
+
+    pub(crate) fn reset_devices(&mut self, kind: ResetKind) {
+        for i in 0..self.slots.len() as u16 {
+            if let Some(device) = self.slots[usize::from(i)].device.as_deref_mut() {
+                device.reset(kind);
+            }
+            self.after_call(i);
+        }
+        self.config_port = ConfigPort::default();
+        self.lines.clear();
+        self.settle_levels();
+        self.pending = Pending::default();
+    }
+
+    // ---- time ----
+
+    pub(crate) fn now(&self) -> VmInstant {
+        self.now
+    }
+
+    /// The next deadline of any device.
+    pub(crate) fn next_deadline(&self) -> Option<VmInstant> {
+        self.next.map(|n| n.0)
+    }
+
+    fn find_next(&mut self) {
+        let deadlines = self.slots.iter().enumerate();
+        self.next = deadlines.filter_map(|(i, s)| Some((s.deadline?, i as u16))).min();
+    }
+
+    /// Brings time up to the clock and runs every tick that is due, in order of (deadline, device). With the real clock it
+    /// stops early once a tick has raised the CPU's interrupt, so that late ticks reach the guest one by one.
+    pub(crate) fn sync(&mut self, retired: u64) {
+        let target = self.time.target(retired).min(self.limit).max(self.now);
+        self.advance(target);
+    }
+
+    fn advance(&mut self, target: VmInstant) {
+        while let Some((deadline, index)) = self.next
+            && deadline <= target
+        {
+            self.now = self.now.max(deadline);
+            self.stats.ticks += 1;
+            let before = self.intr;
+            self.call(index, |d, cx| d.tick(cx));
+            if self.slots[usize::from(index)].deadline == Some(deadline) {
+                // The contract says that a tick moves its deadline; one that does not would hang the machine.
+                self.slots[usize::from(index)].deadline = None;
+                self.find_next();
+            }
+            let real = self.time.mode() == ClockMode::Real;
+            if self.pending.any() || (real && self.intr && !before) {
+                return;
+            }
+        }
+        self.now = self.now.max(target);
+    }
+
+    /// Idle until `deadline`: jumps there with the counted clock.
+    pub(crate) fn jump(&mut self, deadline: VmInstant, retired: u64) {
+        let deadline = deadline.max(self.now);
+        if self.time.mode() == ClockMode::Counted {
+            self.time.set(deadline, retired);
+        }
+        self.advance(deadline);
+    }
+
+    pub(crate) fn set_now(&mut self, now: VmInstant, retired: u64) {
+        self.now = now;
+        self.time.set(now, retired);
+    }
+
+    /// The instruction count at which the CPU must come back.
+    pub(crate) fn until(&self) -> u64 {
+        if self.time.mode() == ClockMode::Real {
+            return self.slice_end;
+        }
+        let deadline = self.next.map_or(self.limit, |n| n.0.min(self.limit));
+        self.time.retired_at(deadline).min(self.slice_end)
+    }
+
+    // ---- physical memory ----
+
+    /// Applies `each` to the pieces of `address..address + len` by segment.
+    fn pieces(
+        &mut self,
+        address: u64,
+        len: usize,
+        mut each: impl FnMut(&mut Self, crate::map::Segment, u64, std::ops::Range<usize>) -> bool,
+    ) {
+        let mut done = 0;
+        while done < len {
+            let at = address.wrapping_add(done as u64);
+            let segment = self.map.segment(at);
+            let n = usize::try_from(segment.end - at).unwrap_or(usize::MAX).min(len - done);
+            if !each(self, segment, at, done..done + n) {
+                return;
+            }
+            done += n;
+        }
+    }
+
+    fn memory_of(&self, route: Route) -> Option<(&Memory, u64)> {
+        match route {
+            Route::Ram(offset) => Some((&self.ram, offset)),
+            Route::Lent(device, id, offset) => Some((self.lent(DeviceId(device), id)?, offset)),
+            _ => None,
+        }
+    }
+
+    fn memory_of_mut(&mut self, route: Route) -> Option<(&mut Memory, u64)> {
+        match route {
+            Route::Ram(offset) => Some((&mut self.ram, offset)),
+            Route::Lent(device, id, offset) => Some((self.lent_mut(DeviceId(device), id)?, offset)),
+            _ => None,
+        }
+    }
+
+    /// The memory page behind a route, for the CPU's fast path.
+    pub(crate) fn host_page(&self, route: Route, skip: u64, write: bool) -> Option<slotone_bus::mem::HostPage> {
+        let (memory, offset) = self.memory_of(route)?;
+        let offset = offset.checked_add(skip)?;
+        if !offset.is_multiple_of(slotone_bus::mem::PAGE_SIZE as u64) {
+            return None;
+        }
+        memory.host_page(usize::try_from(offset).ok()? / slotone_bus::mem::PAGE_SIZE, write)
+    }
+
+    /// Reads physical memory as the CPU does, devices included.
+    pub(crate) fn physical_read(&mut self, address: u64, data: &mut [u8]) {
+        self.pieces(address, data.len(), |board, segment, at, range| {
+            let piece = &mut data[range];
+            match segment.read {
+                Route::Device { device, window, base } => {
+                    board.stats.mmio += 1;
+                    let offset = at - base;
+                    for (i, part) in piece.chunks_mut(8).enumerate() {
+                        let at = slotone_bus::At { window, offset: offset + 8 * i as u64 };
+                        board.call(device, |d, cx| d.read(cx, at, part));
+                    }
+                }
+                route => {
+                    let skip = at - segment.start;
+                    let read = board.memory_of(route).map(|(m, o)| m.read(o + skip, piece));
+                    if !matches!(read, Some(Ok(()))) {
+                        piece.fill(0xff);
+                    }
+                }
+            }
+            true
+        });
+    }
+
+    /// Writes physical memory as the CPU does, devices included.
+    pub(crate) fn physical_write(&mut self, address: u64, data: &[u8]) {
+        self.pieces(address, data.len(), |board, segment, at, range| {
+            let piece = &data[range];
+            match segment.write {
+                Route::Device { device, window, base } => {
+                    board.stats.mmio += 1;
+                    let offset = at - base;
+                    for (i, part) in piece.chunks(8).enumerate() {
+                        let at = slotone_bus::At { window, offset: offset + 8 * i as u64 };
+                        board.call(device, |d, cx| d.write(cx, at, part));
+                    }
+                }
+                route => {
+                    let skip = at - segment.start;
+                    if let Some((m, o)) = board.memory_of_mut(route) {
+                        // Beyond the memory's end nobody answers.
+                        let _ = m.write(o + skip, piece);
+                    }
+                }
+            }
+            true
+        });
+    }
+
+    /// Carries a DMA transfer out piece by piece; `copy` moves one piece between its range of the buffer and a memory's offset,
+    /// and says whether there was one.
+    fn dma(
+        &mut self,
+        address: u64,
+        len: usize,
+        write: bool,
+        mut copy: impl FnMut(&mut Self, Route, u64, std::ops::Range<usize>) -> bool,
+    ) -> Result<(), DmaFault> {
+        let mut fault = None;
+        self.pieces(address, len, |board, segment, at, range| {
+            let route = if write { segment.write } else { segment.read };
+            let len = range.len();
+            let ok = copy(board, route, at - segment.start, range);
+            if !ok {
+                fault = Some(DmaFault { address: at, len });
+            }
+            ok
+        });
+        fault.map_or(Ok(()), Err)
+    }
+}
+
+/// The board as one device sees it during a call.
+struct DevicePort<'a> {
+    board: &'a mut Board,
+    index: u16,
+}
+
+impl Port for DevicePort<'_> {
+    fn line(&mut self, pin: Pin, level: bool) {
+        self.board.lines.push_back((self.index, pin, level));
+    }
+
+    fn dma_read(&mut self, address: u64, data: &mut [u8]) -> Result<(), DmaFault> {
+        self.board.dma(address, data.len(), false, |board, route, skip, range| {
+            board.memory_of(route).is_some_and(|(m, o)| m.read(o + skip, &mut data[range]).is_ok())
+        })
+    }
+
+    fn dma_write(&mut self, address: u64, data: &[u8]) -> Result<(), DmaFault> {
+        self.board.dma(address, data.len(), true, |board, route, skip, range| {
+            board.memory_of_mut(route).is_some_and(|(m, o)| m.write(o + skip, &data[range]).is_ok())
+        })
+    }
+
+    fn lent(&mut self, id: LentId) -> Option<&mut Memory> {
+        self.board.lent_mut(DeviceId(self.index), id)
+    }
+}

@@ -1,0 +1,361 @@
+//! A machine: one CPU, one board, one owner.
+
+use std::any::Any;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::Duration;
+
+use slotone_bus::cpu::{Cpu, CpuReset, Exit, KickHandle};
+use slotone_bus::mem::Memory;
+use slotone_bus::{Cx, Device, LentId, ResetKind, VmInstant};
+use slotone_firmware::Firmware;
+
+use crate::board::{Board, BoardStats, DeviceId};
+use crate::clock::ClockMode;
+use crate::firmware::service;
+use crate::linux::LinuxImage;
+
+/// Instructions between two looks at the host's clock and at the inbox: about 0.1 ms.
+const SLICE: u64 = 20_000;
+
+/// Why [`Machine::run`] returned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RunExit {
+    /// The time limit is reached.
+    Limit,
+    /// The guest switched the power off.
+    PowerOff,
+    /// Triple fault, and the machine stops on it.
+    TripleFault {
+        /// Instruction pointer at the fault.
+        eip: u32,
+    },
+    /// HLT that nothing can end: interrupts are off, or no device has anything due and the host can send nothing.
+    Dead,
+    /// [`Remote::stop`] was called.
+    Stopped,
+    /// The CPU met something it cannot execute.
+    Unsupported {
+        /// Instruction pointer.
+        eip: u32,
+    },
+}
+
+/// What a machine does on a triple fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnTripleFault {
+    /// Reset, as a PC does.
+    #[default]
+    Reset,
+    /// End the run with [`RunExit::TripleFault`].
+    Stop,
+}
+
+type Call = Box<dyn FnOnce(&mut Machine) + Send>;
+
+enum Message {
+    Call(Call),
+    Stop,
+}
+
+/// Reaches a running machine from other threads. Clones freely; messages are carried out in order, between instructions.
+#[derive(Clone)]
+pub struct Remote {
+    sender: Sender<Message>,
+    kick: KickHandle,
+}
+
+impl std::fmt::Debug for Remote {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Remote").finish_non_exhaustive()
+    }
+}
+
+impl Remote {
+    /// Runs `call` on the machine's thread soon. Returns `false` if the machine is gone.
+    pub fn call(&self, call: impl FnOnce(&mut Machine) + Send + 'static) -> bool {
+        self.send(Message::Call(Box::new(call)))
+    }
+
+    /// Ends [`Machine::run`] with [`RunExit::Stopped`].
+    pub fn stop(&self) -> bool {
+        self.send(Message::Stop)
+    }
+
+    fn send(&self, message: Message) -> bool {
+        let sent = self.sender.send(message).is_ok();
+        self.kick.kick();
+        sent
+    }
+}
+
+/// A composed machine. It owns its CPU and every device, and is run by whoever calls [`Machine::run`]; two machines in one process
+/// share nothing.
+pub struct Machine {
+    pub(crate) cpu: Box<dyn Cpu>,
+    pub(crate) board: Board,
+    pub(crate) firmware: Option<Firmware>,
+    pub(crate) on_triple_fault: OnTripleFault,
+    pub(crate) linux: Option<LinuxImage>,
+    sender: Sender<Message>,
+    inbox: Receiver<Message>,
+    kick: KickHandle,
+    resets: u64,
+    /// Somebody outside may still send something, so idling is not death.
+    wait_for_host: bool,
+}
+
+impl std::fmt::Debug for Machine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Machine").field("board", &self.board).finish_non_exhaustive()
+    }
+}
+
+impl Machine {
+    pub(crate) fn assemble(
+        cpu: Box<dyn Cpu>,
+        board: Board,
+        firmware: Option<Firmware>,
+        on_triple_fault: OnTripleFault,
+        linux: Option<LinuxImage>,
+    ) -> Self {
+        let (sender, inbox) = channel();
+        let kick = cpu.kick_handle();
+        let mut machine = Self {
+            cpu,
+            board,
+            firmware,
+            on_triple_fault,
+            linux,
+            sender,
+            inbox,
+            kick,
+            resets: 0,
+            wait_for_host: false,
+        };
+        machine.board.settle_levels();
+        machine.board.set_now(VmInstant::ZERO, machine.cpu.retired());
+        machine.enter_linux();
+        machine
+    }
+
+    /// A handle for other threads.
+    pub fn remote(&self) -> Remote {
+        Remote { sender: self.sender.clone(), kick: self.kick.clone() }
+    }
+
+    /// Whether a guest that halts with nothing due waits for [`Remote`] messages instead of ending with [`RunExit::Dead`].
+    pub fn set_wait_for_host(&mut self, wait: bool) {
+        self.wait_for_host = wait;
+    }
+
+    /// Runs until virtual time `limit` or something else ends it. With the counted clock the stop is exact to the instruction,
+    /// and running in several steps is the same run as in one.
+    pub fn run(&mut self, limit: VmInstant) -> RunExit {
+        self.board.limit = limit;
+        if self.board.time.mode() == ClockMode::Real {
+            // The machine stood still since the last run; the host's clock did not.
+            let (now, retired) = (self.board.now(), self.cpu.retired());
+            self.board.set_now(now, retired);
+        }
+        loop {
+            if let Some(exit) = self.drain_inbox() {
+                return exit;
+            }
+            if let Some(exit) = self.act_on_pending() {
+                return exit;
+            }
+            self.board.sync(self.cpu.retired());
+            if self.board.pending.any() {
+                continue;
+            }
+            if self.board.now() >= limit {
+                return RunExit::Limit;
+            }
+            self.board.slice_end = self.cpu.retired().saturating_add(SLICE);
+            let exit = match self.cpu.run(&mut self.board) {
+                Exit::Budget | Exit::Stop | Exit::Kick => None,
+                Exit::Halt { interruptible } => self.idle(interruptible, limit),
+                Exit::Shutdown => self.triple_fault(),
+                Exit::Unsupported { eip } => Some(RunExit::Unsupported { eip }),
+                _ => None,
+            };
+            if let Some(exit) = exit {
+                return exit;
+            }
+        }
+    }
+
+    fn drain_inbox(&mut self) -> Option<RunExit> {
+        self.kick.take();
+        while let Ok(message) = self.inbox.try_recv() {
+            match message {
+                Message::Call(call) => call(self),
+                Message::Stop => return Some(RunExit::Stopped),
+            }
+        }
+        None
+    }
+
+    fn act_on_pending(&mut self) -> Option<RunExit> {
+        let pending = self.board.pending;
+        if pending.power_off {
+            self.board.pending = Default::default();
+            return Some(RunExit::PowerOff);
+        }
+        if pending.reset {
+            self.reset();
+            return None;
+        }
+        if pending.init {
+            self.board.pending = Default::default();
+            self.cpu.reset(CpuReset::Init);
+            return None;
+        }
+        if pending.trap {
+            self.board.pending.trap = false;
+            if let Some(firmware) = &self.firmware {
+                service(firmware, &mut *self.cpu, &mut self.board);
+            }
+        }
+        None
+    }
+
+    fn triple_fault(&mut self) -> Option<RunExit> {
+        match self.on_triple_fault {
+            OnTripleFault::Stop => Some(RunExit::TripleFault { eip: self.cpu.save().eip }),
+            OnTripleFault::Reset => {
+                self.reset();
+                None
+            }
+        }
+    }
+
+    fn idle(&mut self, interruptible: bool, limit: VmInstant) -> Option<RunExit> {
+        if !interruptible && !self.wait_for_host {
+            return Some(RunExit::Dead);
+        }
+        let retired = self.cpu.retired();
+        let Some(deadline) = self.board.next_deadline() else {
+            if !self.wait_for_host {
+                if limit == VmInstant::MAX {
+                    return Some(RunExit::Dead);
+                }
+                self.board.jump(limit, retired);
+                return None;
+            }
+            if let Ok(message) = self.inbox.recv_timeout(Duration::from_millis(100)) {
+                match message {
+                    Message::Call(call) => call(self),
+                    Message::Stop => return Some(RunExit::Stopped),
+                }
+            }
+            return None;
+        };
+        let target = deadline.min(limit);
+        if self.board.time.mode() == ClockMode::Counted {
+            self.board.jump(target, retired);
+            return None;
+        }
+        let wait = target.since(self.board.time.target(retired));
+        if wait > 0 {
+            match self.inbox.recv_timeout(Duration::from_nanos(wait)) {
+                Ok(Message::Call(call)) => call(self),
+                Ok(Message::Stop) => return Some(RunExit::Stopped),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+            }
+        }
+        None
+    }
+
+    /// Resets the board and the CPU, as the reset button does.
+    pub fn reset(&mut self) {
+        self.resets += 1;
+        self.board.reset_devices(ResetKind::Bus);
+        self.cpu.reset(CpuReset::Power);
+    }
+
+    /// Resets since power-on.
+    pub fn resets(&self) -> u64 {
+        self.resets
+    }
+
+    /// Virtual time.
+    pub fn now(&self) -> VmInstant {
+        self.board.now()
+    }
+
+    /// Instructions retired since power-on.
+    pub fn retired(&self) -> u64 {
+        self.cpu.retired()
+    }
+
+    /// Work done by the board.
+    pub fn stats(&self) -> BoardStats {
+        self.board.stats
+    }
+
+    /// The CPU.
+    pub fn cpu(&self) -> &dyn Cpu {
+        &*self.cpu
+    }
+
+    /// The CPU, to be changed (a debugger, a loader).
+    pub fn cpu_mut(&mut self) -> &mut dyn Cpu {
+        &mut *self.cpu
+    }
+
+    /// Devices by name, in the order they were added.
+    pub fn devices(&self) -> impl Iterator<Item = (DeviceId, &str)> {
+        self.board.ids()
+    }
+
+    /// The device named `name`.
+    pub fn find(&self, name: &str) -> Option<DeviceId> {
+        self.board.ids().find(|(_, n)| *n == name).map(|(id, _)| id)
+    }
+
+    /// The concrete device behind `id`; `None` if it is of another type.
+    pub fn device<T: Device>(&self, id: DeviceId) -> Option<&T> {
+        let any: &dyn Any = self.board.get(id);
+        any.downcast_ref()
+    }
+
+    /// The device behind `id` as its contract.
+    pub fn any_device(&self, id: DeviceId) -> &dyn Device {
+        self.board.get(id)
+    }
+
+    /// Calls into a concrete device from outside (a key pressed, bytes on the serial line); the machine acts on what
+    /// the call changed. `None` if it is of another type.
+    pub fn with<T: Device, R>(
+        &mut self,
+        id: DeviceId,
+        f: impl FnOnce(&mut T, &mut Cx<'_>) -> R,
+    ) -> Option<R> {
+        self.board.call(id.0, |device, cx| {
+            let any: &mut dyn Any = device;
+            any.downcast_mut::<T>().map(|t| f(t, cx))
+        })
+    }
+
+    /// A memory lent to a device.
+    pub fn lent(&self, id: DeviceId, memory: LentId) -> Option<&Memory> {
+        self.board.lent(id, memory)
+    }
+
+    /// Main memory.
+    pub fn ram(&self) -> &Memory {
+        &self.board.ram
+    }
+
+    /// Reads physical memory as the CPU does, device memory included.
+    pub fn physical_read(&mut self, address: u64, data: &mut [u8]) {
+        self.board.physical_read(address, data);
+    }
+
+    /// Writes physical memory as the CPU does.
+    pub fn physical_write(&mut self, address: u64, data: &[u8]) {
+        self.board.physical_write(address, data);
+    }
+}

@@ -1,0 +1,135 @@
+//! Saved states, and the hash that tells two runs apart.
+
+use sha2::{Digest, Sha256};
+use slotone_block::read_exact;
+use slotone_bus::VmInstant;
+use slotone_bus::cpu::CpuState;
+use slotone_bus::mem::{Memory, PAGE_SIZE};
+use slotone_bus::state::{Encode, StateError, StateReader, StateWriter};
+
+use crate::board::DeviceId;
+use crate::machine::Machine;
+
+const VERSION: u16 = 1;
+
+/// What belongs to the machine itself.
+#[derive(Debug, Clone, PartialEq)]
+struct Head {
+    now: VmInstant,
+    devices: u32,
+    ram: u64,
+}
+slotone_bus::encode_fields!(Head { now, devices, ram });
+
+fn save_memory(memory: &Memory, w: &mut StateWriter) {
+    let pages = memory.len() / PAGE_SIZE;
+    (memory.len() as u64).encode(w);
+    for index in 0..pages {
+        let page = memory.slice((index * PAGE_SIZE) as u64, PAGE_SIZE).expect("the page is in the memory");
+        if page.iter().any(|b| *b != 0) {
+            (index as u32).encode(w);
+            w.raw(page);
+        }
+    }
+    u32::MAX.encode(w);
+}
+
+fn restore_memory(memory: &mut Memory, r: &mut StateReader<'_>) -> Result<(), StateError> {
+    let len = u64::decode(r)?;
+    if len != memory.len() as u64 {
+        return Err(r.invalid(format!("a memory of {len} bytes for one of {}", memory.len())));
+    }
+    memory.slice_mut(0, memory.len()).expect("all of it").fill(0);
+    loop {
+        let index = u32::decode(r)?;
+        if index == u32::MAX {
+            break;
+        }
+        let page = r.take(PAGE_SIZE)?;
+        let at = u64::from(index) * PAGE_SIZE as u64;
+        memory.write(at, page).map_err(|_| r.invalid(format!("page {index} beyond the end")))?;
+    }
+    memory.invalidate_code();
+    Ok(())
+}
+
+impl Machine {
+    /// The whole machine but for its disks: CPU, memory, devices, time. Between two [`Machine::run`]s only, which is the only time
+    /// one can call it.
+    pub fn save(&self) -> Vec<u8> {
+        let mut w = StateWriter::new();
+        let devices = self.board.ids().count() as u32;
+        let head = Head { now: self.board.now(), devices, ram: self.board.ram.len() as u64 };
+        w.section("machine", VERSION, &head);
+        w.section("cpu", VERSION, &self.cpu.save());
+        self.board.config_port.save(&mut w);
+        for (id, name) in self.board.ids() {
+            name.to_string().encode(&mut w);
+            self.board.get(id).save(&mut w);
+        }
+        self.board.lent_memories().for_each(|m| save_memory(m, &mut w));
+        save_memory(&self.board.ram, &mut w);
+        w.into_bytes()
+    }
+
+    /// Takes a saved state over. The machine must be composed as the saved one was, its disks as they were.
+    ///
+    /// # Errors
+    /// [`StateError`]; the machine is then in no defined state and is reset.
+    pub fn restore(&mut self, bytes: &[u8]) -> Result<(), StateError> {
+        let result = self.try_restore(&mut StateReader::new(bytes));
+        if result.is_err() {
+            self.reset();
+        }
+        result
+    }
+
+    fn try_restore(&mut self, r: &mut StateReader<'_>) -> Result<(), StateError> {
+        let head: Head = r.section("machine", VERSION)?;
+        let names: Vec<(DeviceId, String)> = self.board.ids().map(|(id, n)| (id, n.to_string())).collect();
+        if head.devices as usize != names.len() || head.ram != self.board.ram.len() as u64 {
+            return Err(r.invalid("it is the state of a machine with other devices or another memory size"));
+        }
+        let cpu: CpuState = r.section("cpu", VERSION)?;
+        self.cpu.load(&cpu)?;
+        self.board.config_port.restore(r)?;
+        for (id, name) in names {
+            let found = String::decode(r)?;
+            if found != name {
+                return Err(r.invalid(format!("expected the device {name}, found {found}")));
+            }
+            self.board.restore_device(id, r)?;
+        }
+        for memory in self.board.lent_memories_mut() {
+            restore_memory(memory, r)?;
+        }
+        restore_memory(&mut self.board.ram, r)?;
+        if r.left() != 0 {
+            return Err(StateError::Trailing { section: "machine".into(), left: r.left() });
+        }
+        self.board.set_now(head.now, self.cpu.retired());
+        self.board.after_restore();
+        Ok(())
+    }
+
+    /// SHA-256 over CPU, memory, device states, time and the content of every disk: equal for two runs that are the same run.
+    ///
+    /// # Errors
+    /// [`slotone_block::BlockError`] if a disk cannot be read.
+    pub fn state_hash(&self) -> Result<[u8; 32], slotone_block::BlockError> {
+        let mut hash = Sha256::new();
+        hash.update(self.save());
+        let mut buffer = vec![0; 1 << 20];
+        for medium in self.board.media() {
+            let capacity = medium.info().capacity;
+            let mut at = 0;
+            while at < capacity {
+                let n = (capacity - at).min(buffer.len() as u64) as usize;
+                read_exact(&**medium, at, &mut buffer[..n])?;
+                hash.update(&buffer[..n]);
+                at += n as u64;
+            }
+        }
+        Ok(hash.finalize().into())
+    }
+}

@@ -1,0 +1,74 @@
+//! `--fault`: breaking things on purpose.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use slotone_block::BlockBackend;
+use slotone_block::layers::{ErrorLayer, LatencyLayer, On};
+use slotone_vmm_core::vs2005::name;
+use slotone_vmm_core::{IdeDrive, MachineBuilder, VirtualServer2005};
+
+use super::args::{Args, FaultArg};
+use super::failure::Failure;
+
+/// IDE positions as faults name them.
+const DRIVES: [&str; 4] = ["hda", "hdb", "hdc", "hdd"];
+
+/// Applies the faults of disks: `hda=error`, `hda=latency`, `hda` or `hda=dead`.
+pub(crate) fn break_drives(config: &mut VirtualServer2005, args: &Args) -> Result<(), Failure> {
+    for fault in &args.fault {
+        let Some(position) = DRIVES.iter().position(|d| *d == fault.device) else { continue };
+        let slot = &mut config.ide[position];
+        let break_medium = |medium: &Arc<dyn BlockBackend>| -> Result<Option<Arc<dyn BlockBackend>>, Failure> {
+            let inner = Arc::clone(medium);
+            Ok(match fault.kind.as_deref() {
+                None | Some("dead") => None,
+                Some("error") => Some(Arc::new(ErrorLayer::new(inner).every_nth(1, On::Both))),
+                Some("latency") => {
+                    let operation = Duration::from_millis(10);
+                    Some(Arc::new(LatencyLayer::new(inner, operation, Duration::ZERO)))
+                }
+                Some(other) => {
+                    return Err(Failure::usage(format!(
+                        "--fault {}={other}: a drive can be dead, error or latency",
+                        fault.device
+                    )));
+                }
+            })
+        };
+        *slot = match slot {
+            IdeDrive::Empty => {
+                return Err(Failure::usage(format!(
+                    "--fault {}: there is no drive in that position",
+                    fault.device
+                )));
+            }
+            IdeDrive::Disk(medium) => break_medium(medium)?.map_or(IdeDrive::Empty, IdeDrive::Disk),
+            IdeDrive::CdRom(None) => IdeDrive::Empty,
+            IdeDrive::CdRom(Some(medium)) => {
+                break_medium(medium)?.map_or(IdeDrive::Empty, |m| IdeDrive::CdRom(Some(m)))
+            }
+        };
+    }
+    Ok(())
+}
+
+/// Takes the devices out that are to be dead: nobody answers at their addresses any more.
+pub(crate) fn break_devices(builder: &mut MachineBuilder, args: &Args) -> Result<(), Failure> {
+    for FaultArg { device, kind } in &args.fault {
+        if DRIVES.contains(&device.as_str()) {
+            continue;
+        }
+        let Ok(id) = builder.find(device) else {
+            let known = [DRIVES.as_slice(), name::ALL.as_slice()].concat().join(", ");
+            return Err(Failure::usage(format!("--fault {device}: no such device; choose one of {known}")));
+        };
+        match kind.as_deref() {
+            None | Some("dead") => builder.remove(id)?,
+            Some(other) => {
+                return Err(Failure::usage(format!("--fault {device}={other}: this device can only be dead")));
+            }
+        };
+    }
+    Ok(())
+}

@@ -1,0 +1,41 @@
+//! The command line program `virtual-server-2005`: arguments, images, run loop, demonstration.
+
+mod args;
+mod demo;
+mod failure;
+mod fault;
+mod images;
+mod run;
+mod session;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use args::Args;
+
+/// Runs the program and returns its exit status (CLI.md).
+pub fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(e) if matches!(e.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
+            print!("{e}");
+            return ExitCode::SUCCESS;
+        }
+        Err(e) => {
+            // One line: what is wrong, and where the rest stands.
+            let text = e.to_string();
+            let line = text.lines().next().unwrap_or("bad arguments").trim_start_matches("error: ");
+            eprintln!("virtual-server-2005: {line}; see --help");
+            return ExitCode::from(2);
+        }
+    };
+    match run::run(&args) {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            eprintln!("virtual-server-2005: {}", failure.message);
+            ExitCode::from(failure.code)
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! From arguments to a machine, its run, and the exit status.
+
+use serde_json::json;
+use slotone_chipset_440bx::DateTime;
+use slotone_firmware::BootDevice as FirmwareBoot;
+use slotone_host::BackendSpec;
+use slotone_vmm_core::{
+    ClockMode, IdeDrive, LinuxImage, OnTripleFault, RunExit, VirtualServer2005, virtual_server_2005,
+};
+use slotone_x86_cpu::CpuModel;
+
+use super::args::{Args, BootDevice, ClockArg, DiskArg, RtcTime, TripleFaultArg, UndoArg};
+use super::failure::Failure;
+use super::fault;
+use super::images;
+use super::session::{End, Session};
+
+/// Exit status when time is up.
+const TIME_UP: u8 = 124;
+
+/// Runs what the arguments ask for.
+pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
+    args.check()?;
+    if args.is_demonstration() {
+        return super::demo::run(args);
+    }
+    let config = config(args)?;
+    let mut builder = virtual_server_2005(&config)?;
+    if args.on_triple_fault == Some(TripleFaultArg::Stop) {
+        builder.on_triple_fault(OnTripleFault::Stop);
+    }
+    if let Some(path) = &args.kernel {
+        builder.linux(LinuxImage {
+            kernel: images::file(path)?,
+            initrd: args.initrd.as_deref().map(images::file).transpose()?.unwrap_or_default(),
+            command_line: args.append.clone().unwrap_or_default(),
+        })?;
+    }
+    fault::break_devices(&mut builder, args)?;
+    let mut machine = builder.build()?;
+    if let Some(path) = &args.restore {
+        let bytes = images::file(path)?;
+        machine.restore(&bytes).map_err(|e| {
+            Failure::usage(format!("{}: {e}; restore with the flags it was saved with", path.display()))
+        })?;
+    }
+    machine.set_wait_for_host(args.serial.iter().any(|s| !matches!(s, BackendSpec::None | BackendSpec::File(_))));
+    let mut session = Session::new(machine, &args.serial)?;
+    if let Some(text) = &args.expect {
+        session.expect(text);
+    }
+    args.screenshot.iter().for_each(|s| session.screenshot(s));
+    args.type_text.iter().for_each(|t| session.type_text(t));
+    if let (Some(path), Some(at)) = (&args.save, args.save_at) {
+        session.save_at(path, at);
+    }
+    let end = session.run(args.exit_after)?;
+    if let (Some(path), None) = (&args.save, args.save_at) {
+        session.save(path)?;
+    }
+    if args.stats {
+        print_stats(&session)?;
+    }
+    Ok(status(args, end))
+}
+
+fn status(args: &Args, end: End) -> u8 {
+    match end {
+        End::Expected => 0,
+        End::TimeUp => TIME_UP,
+        End::Machine(RunExit::TripleFault { eip }) => {
+            eprintln!("virtual-server-2005: the guest crashed: triple fault at {eip:#010x}");
+            1
+        }
+        End::Machine(RunExit::Unsupported { eip }) => {
+            eprintln!("virtual-server-2005: the processor cannot execute what stands at {eip:#010x}");
+            1
+        }
+        End::Machine(exit) => {
+            let how = match exit {
+                RunExit::PowerOff => "powered off",
+                _ => "halted for good",
+            };
+            match &args.expect {
+                Some(text) => {
+                    eprintln!("virtual-server-2005: the guest {how} before '{text}' came out of serial port 1");
+                    3
+                }
+                None => 0,
+            }
+        }
+    }
+}
+
+/// The machine that the arguments describe.
+pub(crate) fn config(args: &Args) -> Result<VirtualServer2005, Failure> {
+    let mut config = VirtualServer2005 {
+        memory_mib: args.memory,
+        seed: args.seed,
+        clock: match args.clock {
+            ClockArg::Real => ClockMode::Real,
+            ClockArg::Counted => ClockMode::Counted,
+        },
+        ..VirtualServer2005::new()
+    };
+    config.cpu = CpuModel::by_name(&args.cpu_model).ok_or_else(|| {
+        Failure::usage(format!(
+            "--cpu-model {}: the software CPU has 486, pentium, pentium2 and pentium3; choose one of them",
+            args.cpu_model
+        ))
+    })?;
+    let start = match (args.rtc, args.clock) {
+        (Some(time), _) => time,
+        (None, ClockArg::Counted) => RtcTime::RELEASE,
+        (None, ClockArg::Real) => RtcTime::now(),
+    };
+    config.rtc = date_time(start)?;
+    if let Some(id) = &args.chipset_id {
+        config.chipset_id = match id.as_str() {
+            "7190" => 0x7190,
+            "7192" => 0x7192,
+            "1237" => 0x1237,
+            other => {
+                return Err(Failure::usage(format!("--chipset-id {other}: choose 7190, 7192 or 1237")));
+            }
+        };
+    }
+    if !args.boot.is_empty() {
+        config.boot = args.boot.iter().filter_map(|b| boot_device(*b)).collect();
+    }
+    config.bios = args.bios.as_deref().map(images::file).transpose()?;
+    config.video_bios = args.video_bios.as_deref().map(images::file).transpose()?;
+    config.ide = drives(args)?;
+    fault::break_drives(&mut config, args)?;
+    Ok(config)
+}
+
+fn boot_device(device: BootDevice) -> Option<FirmwareBoot> {
+    match device {
+        BootDevice::Cd => Some(FirmwareBoot::Cd),
+        BootDevice::Floppy => Some(FirmwareBoot::Floppy),
+        BootDevice::Hdd => Some(FirmwareBoot::HardDisk),
+        BootDevice::Scsi | BootDevice::Net => None,
+    }
+}
+
+fn date_time(t: RtcTime) -> Result<DateTime, Failure> {
+    Ok(DateTime::new(t.year, t.month, t.day, t.hour, t.minute, t.second)?)
+}
+
+fn drives(args: &Args) -> Result<[IdeDrive; 4], Failure> {
+    let discard = args.undo == Some(UndoArg::Discard);
+    let mut drives: [IdeDrive; 4] = Default::default();
+    let disks: [&Option<DiskArg>; 4] = [&args.hda, &args.hdb, &args.hdc, &args.hdd];
+    for (drive, disk) in drives.iter_mut().zip(disks) {
+        if let Some(disk) = disk {
+            *drive = IdeDrive::Disk(images::disk(&disk.path, disk.read_only, discard)?);
+        }
+    }
+    for cd in &args.cdrom {
+        // Secondary master first, as in the product; then whatever is free.
+        let free = |slot: &usize| matches!(drives[*slot], IdeDrive::Empty);
+        let slot = match cd.slot {
+            Some(slot) => Some(slot).filter(free),
+            None => [2, 3, 1, 0].into_iter().find(free),
+        };
+        let Some(slot) = slot else {
+            return Err(Failure::usage(format!(
+                "--cdrom {}: that IDE position is taken; choose another with slot=",
+                cd.path.display()
+            )));
+        };
+        drives[slot] = IdeDrive::CdRom(Some(images::cd(&cd.path)?));
+    }
+    Ok(drives)
+}
+
+fn print_stats(session: &Session) -> Result<(), Failure> {
+    let machine = &session.machine;
+    let board = machine.stats();
+    let wall = session.started.elapsed().as_secs_f64();
+    let hash = machine.state_hash().map_err(|e| Failure::usage(format!("reading a disk for --stats: {e}")))?;
+    let hash: String = hash.iter().map(|b| format!("{b:02x}")).collect();
+    let stats = json!({
+        "instructions": machine.retired(),
+        "virtual_seconds": machine.now().as_nanos() as f64 / 1e9,
+        "wall_seconds": wall,
+        "mips": machine.retired() as f64 / wall / 1e6,
+        "resets": machine.resets(),
+        "port_accesses": board.io,
+        "memory_accesses": board.mmio,
+        "ticks": board.ticks,
+        "line_changes": board.lines,
+        "interrupts": board.interrupts,
+        "disk_requests": board.disk_requests,
+        "disk_bytes": board.disk_bytes,
+        "maps": board.maps,
+        "state_sha256": hash,
+    });
+    println!("{stats}");
+    Ok(())
+}
