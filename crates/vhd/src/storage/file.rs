@@ -109,6 +109,14 @@ impl FileStorage {
 }
 
 #[cfg(unix)]
+impl Drop for FileStorage {
+    fn drop(&mut self) {
+        // Closing is not enough: a child process that was just forked may still hold the same open file.
+        let _ = rustix::fs::flock(&self.file, rustix::fs::FlockOperation::Unlock);
+    }
+}
+
+#[cfg(unix)]
 fn is_block_device(meta: &std::fs::Metadata) -> bool {
     use std::os::unix::fs::FileTypeExt;
     meta.file_type().is_block_device()
