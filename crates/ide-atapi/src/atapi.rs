@@ -31,6 +31,7 @@ impl Channel {
                 unit.status = status::DRDY | status::DSC | status::DRQ;
                 let dma = unit.features & 1 != 0;
                 let t = &mut self.state.transfer;
+                t.packet = true;
                 t.dma = dma;
                 // An odd limit counts as the even one below; none at all as the largest.
                 t.block = match u32::from(limit) & !1 {

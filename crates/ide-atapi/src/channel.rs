@@ -225,7 +225,7 @@ impl Channel {
         if is && !was {
             self.begin_for_both(Step::Held, None);
         } else if was && !is && self.state.transfer.step == Step::Held {
-            self.begin_for_both(Step::Reset, Some(now + self.timing.reset));
+            self.begin_for_both(Step::Reset, Some(Timing::after(now, self.timing.reset)));
         }
     }
 
@@ -258,7 +258,7 @@ impl Channel {
         self.state.control &= !control::HOB;
         if code == command::EXECUTE_DEVICE_DIAGNOSTIC {
             self.counters.commands += 1;
-            self.begin_for_both(Step::Diagnostic, Some(now + self.timing.reset));
+            self.begin_for_both(Step::Diagnostic, Some(Timing::after(now, self.timing.reset)));
             return;
         }
         let Some(drive) = &self.drives[selected] else { return };
@@ -337,14 +337,14 @@ impl Channel {
         }
         let more = (t.pos as usize) < t.buffer.len();
         match t.step {
-            Step::In if more => self.wait(Step::InWait, now + timing.block),
+            Step::In if more => self.wait(Step::InWait, Timing::after(now, timing.block)),
             Step::In if t.left > 0 => self.submit(now, Access::Read),
             // The status phase of a packet command has an interrupt of its own; the last block of a PIO read is its end.
-            Step::In if t.packet() => self.finish_soon(now, 0),
+            Step::In if t.packet => self.finish_soon(now, 0),
             Step::In => self.end(0, false),
-            Step::Out if more => self.wait(Step::OutWait, now + timing.block),
+            Step::Out if more => self.wait(Step::OutWait, Timing::after(now, timing.block)),
             Step::Out => self.data_out_complete(now),
-            Step::Packet => self.wait(Step::Execute, now + timing.command),
+            Step::Packet => self.wait(Step::Execute, Timing::after(now, timing.command)),
             _ => {}
         }
     }

@@ -15,6 +15,7 @@ use crate::drive::{Drive, Kind};
 use crate::registers::config;
 use crate::{IRQ14, IRQ15, state};
 
+const SECTION: &str = "piix4-ide";
 const CONFIG: WindowId = WindowId(0);
 const COMMAND: [WindowId; 2] = [WindowId(1), WindowId(3)];
 const CONTROL: [WindowId; 2] = [WindowId(2), WindowId(4)];
@@ -22,7 +23,7 @@ const BUS_MASTER: WindowId = WindowId(5);
 const COMMAND_BASE: [u16; 2] = [0x1f0, 0x170];
 const CONTROL_BASE: [u16; 2] = [0x3f6, 0x376];
 
-/// How long drives take, in nanoseconds of virtual time. Zero is allowed everywhere.
+/// How long drives take, in nanoseconds of virtual time. Zero means the least there is, 1 ns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timing {
     /// A medium request, before its first sector.
@@ -35,6 +36,13 @@ pub struct Timing {
     pub block: u64,
     /// A reset or the diagnostics.
     pub reset: u64,
+}
+
+impl Timing {
+    /// `nanos` after `now`, and never `now` itself: a tick that comes to something new must move the deadline.
+    pub(crate) fn after(now: VmInstant, nanos: u64) -> VmInstant {
+        now + nanos.max(1)
+    }
 }
 
 impl Default for Timing {
@@ -337,7 +345,7 @@ impl Device for PciIde {
             status_high: self.config.byte(0x07),
             channels: [self.channels[0].state.clone(), self.channels[1].state.clone()],
         };
-        w.section("piix4-ide", 1, &state);
+        w.section(SECTION, 1, &state);
         for channel in &self.channels {
             for drive in &channel.drives {
                 if let Some(Kind::Cd(cd)) = drive {
@@ -349,9 +357,12 @@ impl Device for PciIde {
 
     fn restore(&mut self, r: &mut StateReader<'_>) -> Result<(), StateError> {
         // Everything is read and checked before anything is changed.
-        let saved: State = r.section("piix4-ide", 1)?;
+        let saved: State = r.section(SECTION, 1)?;
         for (channel, state) in self.channels.iter().zip(&saved.channels) {
-            state::check(state, &channel.drives).map_err(|what| r.invalid(what))?;
+            state::check(state, &channel.drives).map_err(|what| StateError::Invalid {
+                section: SECTION.to_string(),
+                what: what.to_string(),
+            })?;
         }
         let mut targets = Vec::new();
         for unit in 0..4 {

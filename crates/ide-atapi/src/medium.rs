@@ -3,6 +3,7 @@
 use slotone_block::{Completion, Operation, Outcome, Request};
 use slotone_bus::{Cx, VmInstant};
 
+use crate::Timing;
 use crate::channel::Channel;
 use crate::registers::{command, error, status};
 use crate::transfer::{Access, MAX_REQUEST, MediumRequest, SECTOR, Step};
@@ -12,10 +13,8 @@ impl Channel {
     pub(crate) fn submit(&mut self, now: VmInstant, access: Access) {
         if access == Access::Read {
             // What was delivered is no part of the state any more; the room is used again.
-            let delivered = std::mem::take(&mut self.state.transfer.buffer);
+            let delivered = self.state.transfer.load(Vec::new());
             self.recycle(delivered);
-            self.state.transfer.pos = 0;
-            self.state.transfer.block_end = 0;
         }
         let t = &mut self.state.transfer;
         let limit = if t.probe > 0 {
@@ -28,7 +27,7 @@ impl Channel {
         let len = if access == Access::Flush { 0 } else { t.left.min(u64::from(limit)) as u32 };
         self.state.requests = self.state.requests.wrapping_add(1);
         let latency = self.timing.access + self.timing.sector * u64::from(len / SECTOR);
-        let (id, due) = (self.state.requests, now + latency);
+        let (id, due) = (self.state.requests, Timing::after(now, latency));
         t.request = Some(MediumRequest { id, access, offset: t.offset, len, due });
         t.step = Step::Medium;
         t.due = None;
@@ -114,8 +113,7 @@ impl Channel {
                     self.recycle(completion.data);
                     return self.next_or_end(cx.now(), Access::Read);
                 }
-                t.buffer = completion.data;
-                t.pos = 0;
+                t.load(completion.data);
                 if t.dma {
                     self.offer_dma();
                     self.run_dma(cx);
@@ -144,13 +142,13 @@ impl Channel {
         }
         if outcome == Outcome::MediumError
             && request.access == Access::Read
-            && !t.packet()
+            && !t.packet
             && request.len > SECTOR
         {
             t.probe = request.len;
             return self.submit(now, request.access);
         }
-        if t.packet() {
+        if t.packet {
             return self.packet_failed(now, outcome, request.offset);
         }
         let result = match outcome {

@@ -2,6 +2,7 @@
 
 use slotone_bus::{Cx, VmInstant};
 
+use crate::Timing;
 use crate::bus_master::End;
 use crate::channel::Channel;
 use crate::registers::{command, reason, status};
@@ -17,14 +18,13 @@ impl Channel {
     /// The command ends after the command overhead, with an interrupt.
     pub(crate) fn finish_soon(&mut self, now: VmInstant, result: u8) {
         self.state.transfer.result = result;
-        self.wait(Step::Finish, now + self.timing.command);
+        self.wait(Step::Finish, Timing::after(now, self.timing.command));
     }
 
     /// The buffer goes to the host in DRQ blocks or by DMA, after the command overhead.
     pub(crate) fn send_soon(&mut self, now: VmInstant, buffer: Vec<u8>) {
-        self.state.transfer.buffer = buffer;
-        self.state.transfer.pos = 0;
-        let due = now + self.timing.command;
+        self.state.transfer.load(buffer);
+        let due = Timing::after(now, self.timing.command);
         if self.state.transfer.dma {
             self.offer_dma();
             self.kick_dma(now);
@@ -39,8 +39,7 @@ impl Channel {
         buffer.clear();
         buffer.resize(len as usize, 0);
         let t = &mut self.state.transfer;
-        t.buffer = buffer;
-        t.pos = 0;
+        t.load(buffer);
         if t.dma {
             self.offer_dma();
             self.kick_dma(now);
@@ -65,7 +64,7 @@ impl Channel {
         t.due = None;
         t.block_end = t.pos.saturating_add(t.block).min(t.buffer.len() as u32);
         let padding = u32::from(t.padded && t.block_end as usize == t.buffer.len());
-        let (packet, bytes) = (t.packet(), t.block_end - t.pos - padding);
+        let (packet, bytes) = (t.packet, t.block_end - t.pos - padding);
         let unit = self.unit();
         if packet {
             let [.., high, low] = bytes.to_be_bytes();
@@ -80,7 +79,7 @@ impl Channel {
     pub(crate) fn offer_dma(&mut self) {
         self.state.transfer.step = Step::Dma;
         self.state.transfer.due = None;
-        let packet = self.state.transfer.packet();
+        let packet = self.state.transfer.packet;
         let to_host = !self.state.transfer.write;
         let unit = self.unit();
         if packet {
@@ -97,7 +96,7 @@ impl Channel {
     /// The bus master was started, stopped or allowed: the transfer runs a moment later, never inside the access.
     pub(crate) fn kick_dma(&mut self, now: VmInstant) {
         if self.dma_can_run() {
-            self.state.transfer.due.get_or_insert(now + self.timing.block);
+            self.state.transfer.due.get_or_insert(Timing::after(now, self.timing.block));
         }
     }
 
@@ -126,7 +125,7 @@ impl Channel {
     /// All data of the host are in the buffer.
     pub(crate) fn data_out_complete(&mut self, now: VmInstant) {
         if self.state.transfer.opcode == command::WRITE_BUFFER {
-            let data = std::mem::take(&mut self.state.transfer.buffer);
+            let data = self.state.transfer.load(Vec::new());
             self.unit().sector_buffer = data;
             self.finish_soon(now, 0);
             return;
@@ -185,7 +184,7 @@ impl Channel {
     /// The command is over: registers tell how it went.
     pub(crate) fn end(&mut self, result: u8, interrupt: bool) {
         let t = &mut self.state.transfer;
-        let (packet, opcode, left) = (t.packet(), t.opcode, (t.left / u64::from(SECTOR)) as u32);
+        let (packet, opcode, left) = (t.packet, t.opcode, (t.left / u64::from(SECTOR)) as u32);
         let next = u32::try_from(t.offset / u64::from(SECTOR)).unwrap_or(u32::MAX);
         t.step = Step::Idle;
         t.due = None;

@@ -45,7 +45,7 @@ pub(crate) fn check(state: &ChannelState, drives: &[Option<Kind>; 2]) -> Result<
         return Err("a command on a drive that is not there");
     }
     let is_cd = matches!(drive, Some(Kind::Cd(_)));
-    if t.packet() && !is_cd || matches!(t.step, Step::Packet | Step::Execute) && !t.packet() {
+    if t.packet && !is_cd || matches!(t.step, Step::Packet | Step::Execute) && !t.packet {
         return Err("a packet command on a disk");
     }
     let timed = matches!(

@@ -2,8 +2,6 @@
 
 use slotone_bus::{VmInstant, encode_enum, encode_fields};
 
-use crate::registers::command;
-
 /// Largest request to a medium: 256 sectors.
 pub(crate) const MAX_REQUEST: u32 = 256 * 512;
 
@@ -87,6 +85,8 @@ pub(crate) struct Transfer {
     pub(crate) due: Option<VmInstant>,
     /// ATA command code.
     pub(crate) opcode: u8,
+    /// A PACKET command that was accepted.
+    pub(crate) packet: bool,
     pub(crate) dma: bool,
     /// Towards the medium.
     pub(crate) write: bool,
@@ -115,6 +115,7 @@ encode_fields!(Transfer {
     unit,
     due,
     opcode,
+    packet,
     dma,
     write,
     buffer,
@@ -137,6 +138,7 @@ impl Transfer {
             unit: 0,
             due: None,
             opcode: 0,
+            packet: false,
             dma: false,
             write: false,
             buffer: Vec::new(),
@@ -153,13 +155,15 @@ impl Transfer {
         }
     }
 
-    pub(crate) fn packet(&self) -> bool {
-        self.opcode == command::PACKET
+    /// Replaces the buffer and begins at its front; returns the old one.
+    pub(crate) fn load(&mut self, buffer: Vec<u8>) -> Vec<u8> {
+        (self.pos, self.block_end) = (0, 0);
+        std::mem::replace(&mut self.buffer, buffer)
     }
 
     /// Smallest request: a sector, a block of a CD, or what the host takes as one DRQ block.
     pub(crate) fn narrow_unit(&self) -> u32 {
-        match (self.packet(), self.dma || self.write) {
+        match (self.packet, self.dma || self.write) {
             (true, _) => 2048,
             (false, true) => SECTOR,
             (false, false) => self.block,

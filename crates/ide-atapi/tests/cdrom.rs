@@ -110,3 +110,105 @@ fn read_10_by_dma() {
     assert!(m.ram(0x2_0000, 150 * 2048) == pattern(4_000)[256 * 2048..][..150 * 2048]);
     assert_eq!(m.requests.len(), 3);
 }
+
+#[test]
+fn media_come_and_go() {
+    let mut m = ready();
+    let sense = |m: &mut Machine| {
+        let data = pio_in(m, 0xfffe, &cdb(&[3, 0, 0, 0, 18])).unwrap();
+        [data[2], data[12], data[13]]
+    };
+    assert!(m.ide.cd(2).unwrap().ready());
+    m.ide.eject(2).unwrap();
+    assert_eq!(pio_in(&mut m, 0, &cdb(&[0])), Err(0x24));
+    assert_eq!(sense(&mut m), [2, 0x3a, 1]);
+    assert_eq!(sense(&mut m), [0, 0, 0], "sense is fetched once");
+    m.ide.insert(2, &common::info(1 << 20)).unwrap();
+    assert_eq!(pio_in(&mut m, 0xfffe, &cdb(&[0x25])), Err(0x64));
+    assert_eq!(sense(&mut m), [6, 0x28, 0]);
+    assert_eq!(pio_in(&mut m, 0xfffe, &cdb(&[0x25])).unwrap(), [0, 0, 1, 0xff, 0, 0, 8, 0]);
+    assert!(m.ide.insert(0, &common::info(1 << 20)).is_err());
+    assert!(m.ide.eject(1).is_err());
+    assert!(m.ide.eject(9).is_err());
+}
+
+#[test]
+fn a_guest_opens_the_tray_and_closes_it() {
+    let mut m = ready();
+    assert_eq!(pio_in(&mut m, 0, &cdb(&[0x1e, 0, 0, 0, 1])), Ok(vec![]));
+    assert_eq!(pio_in(&mut m, 0, &cdb(&[0x1b, 0, 0, 0, 2])), Err(0x54), "locked");
+    assert_eq!(pio_in(&mut m, 0, &cdb(&[0x1e])), Ok(vec![]));
+    assert_eq!(pio_in(&mut m, 0, &cdb(&[0x1b, 0, 0, 0, 2])), Ok(vec![]));
+    assert!(m.ide.cd(2).unwrap().tray_open());
+    assert_eq!(pio_in(&mut m, 0, &cdb(&[0])), Err(0x24));
+    assert_eq!(pio_in(&mut m, 0, &cdb(&[0x1b, 0, 0, 0, 3])), Ok(vec![]));
+    assert_eq!(pio_in(&mut m, 0, &cdb(&[0])), Err(0x64));
+    assert_eq!(pio_in(&mut m, 0, &cdb(&[0])), Ok(vec![]));
+}
+
+#[test]
+fn errors_carry_the_sense_key_and_the_block() {
+    use slotone_block::layers::{ErrorLayer, On};
+    use slotone_block::memory::MemoryDisk;
+    let mut m = ready();
+    let flawed =
+        ErrorLayer::new(MemoryDisk::from_bytes(&pattern(4_000))).bad(23 * 2048..23 * 2048 + 512, On::Reads);
+    m.media.insert(2, Box::new(flawed));
+    // Blocks before the bad one are delivered.
+    packet(&mut m, 0, 0xfffe, &cdb(&[0x28, 0, 0, 0, 0, 20, 0, 0, 8]));
+    let mut data = Vec::new();
+    while m.poll(BASE) & 8 != 0 {
+        let n = usize::from(u16::from_le_bytes([m.inb(BASE + 4), m.inb(BASE + 5)]));
+        let at = data.len();
+        data.resize(at + n, 0);
+        m.ins(BASE, 2, &mut data[at..]);
+    }
+    assert_eq!((m.inb(BASE + 7) & 1, m.inb(BASE + 1)), (1, 0x34));
+    assert!(data == pattern(4_000)[20 * 2048..23 * 2048]);
+    let sense = pio_in(&mut m, 0xfffe, &cdb(&[3, 0, 0, 0, 18])).unwrap();
+    assert_eq!(sense, [0xf0, 0, 3, 0, 0, 0, 23, 10, 0, 0, 0, 0, 0x11, 0, 0, 0, 0, 0]);
+    // Beyond the end, and a command nobody knows.
+    assert_eq!(pio_in(&mut m, 0xfffe, &cdb(&[0x28, 0, 0, 0, 3, 0xe7, 0, 0, 2])), Err(0x54));
+    assert_eq!(pio_in(&mut m, 0xfffe, &cdb(&[0x2a])), Err(0x54));
+    // The medium vanishes under a read.
+    m.media.remove(&2);
+    assert_eq!(pio_in(&mut m, 0xfffe, &cdb(&[0x28, 0, 0, 0, 0, 0, 0, 0, 1])), Err(0x24));
+}
+
+#[test]
+fn odd_lengths_and_byte_count_limits() {
+    let mut m = ready();
+    let inquiry = pio_in(&mut m, 0xfffe, &cdb(&[0x12, 0, 0, 0, 36])).unwrap();
+    assert_eq!(&inquiry[8..32], b"MS      Virtual CD      ");
+    for (len, limit) in [(5, 0xfffe), (36, 7), (35, 2), (35, 0xffff), (35, 0)] {
+        let data = pio_in(&mut m, limit.max(2), &cdb(&[0x12, 0, 0, 0, len])).unwrap();
+        assert_eq!(data, inquiry[..usize::from(len)], "{len} {limit}");
+    }
+    // By DMA an odd number of bytes is padded to a word.
+    m.port.ram.write(0x2000, &[0xee; 8]).unwrap();
+    m.prd(0x1000, &[(0x2000, 8)]);
+    m.outl(BMIBA + 12, 0x1000);
+    packet(&mut m, 1, 0, &cdb(&[0x12, 0, 0, 0, 5]));
+    m.outb(BMIBA + 8, 0x09);
+    m.wait_irq(1);
+    assert_eq!(m.inb(BMIBA + 10), 0x05);
+    assert_eq!(m.ram(0x2000, 8), [0x05, 0x80, 0, 0x32, 31, 0, 0xee, 0xee]);
+}
+
+#[test]
+fn overlap_is_refused_and_device_reset_ends_anything() {
+    let mut m = ready();
+    m.outb(BASE + 6, 0xa0);
+    m.outb(BASE + 1, 2);
+    m.outb(BASE + 7, 0xa0);
+    assert_eq!(m.poll(BASE) & 9, 1);
+    m.outb(BASE + 1, 0);
+    m.outb(BASE + 7, 0xa0);
+    assert_eq!(m.poll(BASE) & 9, 8, "waits for its packet");
+    m.outb(BASE + 7, 0xa0);
+    assert_eq!(m.inb(BASE + 7) & 9, 8, "a command in the middle of another is not heard");
+    m.outb(BASE + 7, 0x08);
+    assert_eq!(m.inb(BASE + 7), 0);
+    assert_eq!([1, 2, 3, 4, 5].map(|r| m.inb(BASE + r)), [1, 1, 1, 0x14, 0xeb]);
+    assert_eq!(pio_in(&mut m, 0, &cdb(&[0])), Ok(vec![]));
+}

@@ -20,6 +20,10 @@ pub(crate) struct Machine {
     /// Rising edges seen on IRQ14 and IRQ15.
     pub(crate) edges: [u32; 2],
     pub(crate) levels: PinLevels,
+    /// Before every access the controller is saved, and a new one goes on in its place.
+    pub(crate) churn: bool,
+    drives: [Option<Drive>; 4],
+    timing: Timing,
     /// Requests carried: (unit, offset, bytes).
     pub(crate) requests: Vec<(u8, u64, u64)>,
 }
@@ -49,7 +53,10 @@ pub(crate) fn cdrom(info: Option<&MediumInfo>) -> Drive {
 impl Machine {
     pub(crate) fn new(drives: [Option<Drive>; 4], timing: Timing) -> Self {
         let mut this = Self {
-            ide: PciIde::new(drives, timing),
+            ide: PciIde::new(drives.clone(), timing),
+            churn: false,
+            drives,
+            timing,
             port: TestPort::new(1 << 20),
             media: BTreeMap::new(),
             now: 1_000,
@@ -74,6 +81,11 @@ impl Machine {
         this
     }
 
+    /// The disk of [`Machine::usual`].
+    pub(crate) fn usual_disk(sectors: u64) -> Option<Drive> {
+        Some(disk(&info(sectors * 512)))
+    }
+
     fn find(&self, port: u16) -> Option<At> {
         let hit = |w: &&slotone_bus::Window| {
             w.space == Space::Io && (w.base..w.base + w.len).contains(&u64::from(port))
@@ -94,6 +106,15 @@ impl Machine {
         let (ide, mut data) = (&mut self.ide, [0; 4]);
         self.port.at(self.now, |cx| ide.read(cx, at, &mut data));
         u32::from_le_bytes(data)
+    }
+
+    fn maybe_replace(&mut self) {
+        if self.churn {
+            let saved = self.save();
+            self.ide = PciIde::new(self.drives.clone(), self.timing);
+            self.restore(&saved);
+            assert!(self.save() == saved, "a restored controller saves as what it was");
+        }
     }
 
     /// Logs lines, and carries requests as a machine without I/O threads does.
@@ -128,6 +149,7 @@ impl Machine {
     pub(crate) fn input(&mut self, port: u16, data: &mut [u8]) {
         self.now += 100;
         self.settle();
+        self.maybe_replace();
         data.fill(0xff);
         if let Some(at) = self.find(port) {
             let ide = &mut self.ide;
@@ -139,6 +161,7 @@ impl Machine {
     pub(crate) fn output(&mut self, port: u16, data: &[u8]) {
         self.now += 100;
         self.settle();
+        self.maybe_replace();
         if let Some(at) = self.find(port) {
             let ide = &mut self.ide;
             self.port.at(self.now, |cx| ide.write(cx, at, data));
@@ -165,6 +188,7 @@ impl Machine {
         let mut done = 0;
         while done < data.len() {
             self.settle();
+            self.maybe_replace();
             let Some(at) = self.find(port) else { return };
             let ide = &mut self.ide;
             let n = self.port.at(self.now, |cx| ide.read_burst(cx, at, width, &mut data[done..]));
@@ -178,6 +202,7 @@ impl Machine {
         let mut done = 0;
         while done < data.len() {
             self.settle();
+            self.maybe_replace();
             let Some(at) = self.find(port) else { return };
             let ide = &mut self.ide;
             let n = self.port.at(self.now, |cx| ide.write_burst(cx, at, width, &data[done..]));
@@ -195,6 +220,7 @@ impl Machine {
                 return;
             }
             let due = self.ide.next_deadline().expect("an interrupt that never comes").as_nanos();
+            self.maybe_replace();
             self.now = self.now.max(due);
             self.settle();
         }
@@ -238,7 +264,7 @@ impl Machine {
 
     pub(crate) fn restore(&mut self, bytes: &[u8]) {
         self.ide.restore(&mut StateReader::new(bytes)).expect("our own state");
-        self.levels = self.ide.levels();
+        assert_eq!(self.ide.levels(), self.levels, "levels are restored");
         self.after();
     }
 

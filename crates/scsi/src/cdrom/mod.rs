@@ -151,7 +151,10 @@ impl CdRom {
         if !same {
             match self.state.blocks {
                 Some(_) => self.medium_arrived(),
-                None => self.state.event = MediaEvent::Removal,
+                None => {
+                    self.state.change_attention = false;
+                    self.state.event = MediaEvent::Removal;
+                }
             }
         }
         Ok(())
