@@ -116,13 +116,13 @@ impl Tlb {
 
     /// Empties all.
     pub(crate) fn flush(&mut self) {
-        self.entries.fill(EMPTY);
+        self.entries[..PART_ALIGNED].fill(EMPTY);
     }
 
     /// Takes the right to write to a page away: it holds code now.
     pub(crate) fn protect(&mut self, page: &HostPage) {
         let host = page.data().as_ptr();
-        for e in self.entries.iter_mut().filter(|e| e.host == host) {
+        for e in self.entries[..PART_ALIGNED].iter_mut().filter(|e| e.host == host) {
             e.tag_w = NONE;
         }
     }

@@ -36,10 +36,11 @@ impl PhysMap {
     /// The page of a frame number.
     #[inline]
     pub(crate) fn page(&mut self, bus: &mut dyn CpuBus, frame: u32) -> &PageMap {
-        if self.directory.is_empty() {
-            self.directory.resize_with(DIRECTORY, || None);
+        let entry = frame as usize >> 10 & (DIRECTORY - 1);
+        if entry >= self.directory.len() {
+            self.directory.resize_with(entry + 1, || None);
         }
-        let table = self.directory[frame as usize >> 10 & (DIRECTORY - 1)]
+        let table = self.directory[entry]
             .get_or_insert_with(|| Box::new([const { None }; 1024]));
         table[frame as usize & 1023].get_or_insert_with(|| bus.map(u64::from(frame) << 12))
     }
@@ -127,6 +128,27 @@ impl Core {
             return Ok(());
         }
         self.write_slow(pins, PART_SYSTEM, linear, T::SIZE, v.u())
+    }
+
+    /// Reads 64 bits.
+    #[inline(always)]
+    pub(crate) fn read64(&mut self, pins: &mut Pins<'_>, linear: u32) -> Fallible<u64> {
+        if self.part == PART_ALIGNED {
+            self.check_alignment(linear, 8)?;
+        }
+        let low: u32 = self.read(pins, linear)?;
+        let high: u32 = self.read(pins, linear.wrapping_add(4))?;
+        Ok(u64::from(high) << 32 | u64::from(low))
+    }
+
+    /// Writes 64 bits, all or nothing.
+    #[inline(always)]
+    pub(crate) fn write64(&mut self, pins: &mut Pins<'_>, linear: u32, value: u64) -> Fallible<()> {
+        let one_page = linear as usize % PAGE_SIZE <= PAGE_SIZE - 8;
+        if one_page && self.part != PART_ALIGNED && self.tlb.write(self.part, linear, value as u32) {
+            return self.write(pins, linear.wrapping_add(4), (value >> 32) as u32);
+        }
+        self.write_bytes(pins, linear, &value.to_le_bytes())
     }
 
     /// Reads any number of bytes up to a page at the current privilege level.
@@ -437,7 +459,7 @@ impl Core {
         self.epoch = self.epoch.wrapping_add(1).max(1);
         if globals || self.cr4 & CR4_PGE == 0 {
             self.tlb.flush();
-            self.tlb_info.fill(TlbInfo::default());
+            self.tlb_info[..PART_ALIGNED].fill(TlbInfo::default());
             return;
         }
         for (i, info) in self.tlb_info.iter_mut().enumerate().take(PART_ALIGNED) {

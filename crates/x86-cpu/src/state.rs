@@ -3,6 +3,7 @@
 use crate::fast_mem::{PART_ALIGNED, PART_SYSTEM, PART_USER, TLB_ALL, Tlb};
 use crate::flags::{self, Flags};
 use crate::fpu::Fpu;
+use crate::simd::sse::Sse;
 use crate::mmu::{PhysMap, TlbInfo};
 use crate::model::{self, CpuModel};
 use crate::segmentation::Seg;
@@ -126,6 +127,7 @@ pub(crate) struct Core {
     pub(crate) dr: [u32; 8],
     pub(crate) msr: Msrs,
     pub(crate) fpu: Fpu,
+    pub(crate) sse: Sse,
     /// The error line last driven.
     pub(crate) ferr: bool,
     pub(crate) model: CpuModel,
@@ -241,6 +243,7 @@ impl Core {
             dr: [0; 8],
             msr: Msrs::default(),
             fpu: Fpu::new(),
+            sse: Sse::new(),
             ferr: false,
             model,
             fault: Exception::default(),
@@ -287,6 +290,7 @@ impl Core {
         if kind == CpuReset::Power {
             self.msr = Msrs::default();
             self.fpu = Fpu::new();
+            self.sse = Sse::new();
             self.ferr = false;
             self.nmi_level = false;
         }

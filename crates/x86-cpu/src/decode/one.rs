@@ -1,8 +1,10 @@
 //! One-byte opcodes.
 
 use super::*;
+use crate::model;
 use crate::ops::{
     alu, bcd, bit, control, data, far, io, muldiv, protection, shift, stack, string, system, x87,
+    x87_fast,
 };
 
 impl Decoder<'_> {
@@ -251,7 +253,7 @@ impl Decoder<'_> {
             0xD7 => bit::xlat,
             0xD8..=0xDF => {
                 self.modrm(4)?;
-                if self.form == Form::Reg { x87::register_form } else { x87::memory }
+                self.x87(b)
             }
             0xE0..=0xE3 => {
                 self.imm8s()?;
@@ -304,6 +306,56 @@ impl Decoder<'_> {
             _ => ops::undefined,
         };
         Ok(run)
+    }
+
+    /// D8h to DFh: the frequent ones have handlers of their own.
+    fn x87(&self, b: u8) -> Handler {
+        macro_rules! arith {
+            ($f:ident) => {
+                match self.op.reg {
+                    0 => x87_fast::$f::<0>,
+                    1 => x87_fast::$f::<1>,
+                    4 => x87_fast::$f::<4>,
+                    5 => x87_fast::$f::<5>,
+                    6 => x87_fast::$f::<6>,
+                    _ => x87_fast::$f::<7>,
+                }
+            };
+        }
+        let memory = self.form != Form::Reg;
+        match (b, memory, self.op.reg) {
+            (0xD8, true, 0 | 1 | 4..) => match self.op.reg {
+                0 => by_form!(self, x87_fast::arith_m32, [], 0),
+                1 => by_form!(self, x87_fast::arith_m32, [], 1),
+                4 => by_form!(self, x87_fast::arith_m32, [], 4),
+                5 => by_form!(self, x87_fast::arith_m32, [], 5),
+                6 => by_form!(self, x87_fast::arith_m32, [], 6),
+                _ => by_form!(self, x87_fast::arith_m32, [], 7),
+            },
+            (0xDC, true, 0 | 1 | 4..) => arith!(arith_m64),
+            (0xD8, false, 0 | 1 | 4..) => arith!(arith_st),
+            (0xDC, false, 0 | 1 | 4..) => arith!(arith_sti),
+            (0xDE, false, 0 | 1 | 4..) => arith!(arith_pop),
+            (0xD9, true, 0) => by_form!(self, x87_fast::fld_m32, []),
+            (0xDD, true, 0) => x87_fast::fld_m64,
+            (0xDB, true, 0) => by_form!(self, x87_fast::fild_m32, []),
+            (0xD9, true, 2) => by_form!(self, x87_fast::fst_m32, [], false),
+            (0xD9, true, 3) => by_form!(self, x87_fast::fst_m32, [], true),
+            (0xDD, true, 2) => x87_fast::fst_m64::<false>,
+            (0xDD, true, 3) => x87_fast::fst_m64::<true>,
+            (0xDB, true, 2) => by_form!(self, x87_fast::fist_m32, [], false),
+            (0xDB, true, 3) => by_form!(self, x87_fast::fist_m32, [], true),
+            (0xD9, false, 0) => x87_fast::fld_st,
+            (0xD9, false, 1) => x87_fast::fxch,
+            (0xDD, false, 3) => x87_fast::fstp_st,
+            (0xD9, false, 5) if self.op.modrm != 0xEF => x87_fast::fld_constant,
+            (0xDB, false, 5 | 6) => self.needs(model::CMOV, x87_fast::fcomi),
+            (0xDF, false, 5 | 6) | (0xDA | 0xDB, false, 0..=3) => {
+                self.needs(model::CMOV, x87::register_form)
+            }
+            (_, true, _) => x87::memory,
+            _ => x87::register_form,
+        }
     }
 
     /// 00h to 3Fh but the columns 6 and 7.

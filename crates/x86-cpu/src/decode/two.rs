@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::model;
-use crate::ops::{alu, bit, control, data, far, msr, muldiv, protection, shift, stack, system, x87};
+use crate::ops::{alu, bit, control, data, far, msr, muldiv, protection, shift, simd, stack, system, x87};
+use crate::simd::mmx;
+use crate::simd::sse::form;
 
 impl Decoder<'_> {
     pub(super) fn two_byte(&mut self) -> Decoded<Handler> {
@@ -25,6 +27,10 @@ impl Decoder<'_> {
                 self.modrm(4)?;
                 protection::lsl
             }
+            0x10..=0x17 | 0x28..=0x2F | 0x50..=0x5F | 0xC6 | 0xC2 => return self.sse(b),
+            0x60..=0x6B | 0x74..=0x76 | 0xD1..=0xD3 | 0xD5 | 0xD8..=0xDF | 0xE0..=0xE5 | 0xE8..=0xEF
+            | 0xF1..=0xF3 | 0xF5 | 0xF6 | 0xF8..=0xFE | 0x6E..=0x73 | 0x77 | 0x7E | 0x7F | 0xC4 | 0xC5 | 0xD7
+            | 0xE7 | 0xF7 => return self.mmx(b),
             0x06 => system::clts,
             0x08 | 0x09 => system::invd,
             0x0D | 0x18..=0x1F => {
@@ -114,6 +120,10 @@ impl Decoder<'_> {
                 match self.op.reg {
                     0 if self.form != Form::Reg => self.needs(model::FXSR, x87::fxsave),
                     1 if self.form != Form::Reg => self.needs(model::FXSR, x87::fxrstor),
+                    2 if self.form != Form::Reg => self.needs(model::SSE, simd::ldmxcsr),
+                    3 if self.form != Form::Reg => self.needs(model::SSE, simd::stmxcsr),
+                    // SFENCE
+                    7 if self.form == Form::Reg => self.needs(model::SSE, control::nop),
                     _ => ops::undefined,
                 }
             }
@@ -196,6 +206,47 @@ impl Decoder<'_> {
             _ => ops::undefined,
         };
         Ok(run)
+    }
+
+    /// MMX, and what SSE added to it.
+    fn mmx(&mut self, b: u8) -> Decoded<Handler> {
+        let sse = model::MMX | model::SSE;
+        if b == 0x77 {
+            return Ok(self.needs(model::MMX, simd::emms));
+        }
+        self.modrm(4)?;
+        if matches!(b, 0x70..=0x73 | 0xC4 | 0xC5) {
+            self.imm(1)?;
+        }
+        let register = self.form == Form::Reg;
+        Ok(match b {
+            0x6E => self.needs(model::MMX, simd::movd_load),
+            0x6F => self.needs(model::MMX, simd::movq_load),
+            0x7E => self.needs(model::MMX, simd::movd_store),
+            0x7F => self.needs(model::MMX, simd::movq_store),
+            0x70 => self.needs(sse, simd::pshufw),
+            0x71..=0x73 if register => self.needs(model::MMX, simd::mmx_shift),
+            0xC4 => self.needs(sse, simd::pinsrw),
+            0xC5 if register => self.needs(sse, simd::pextrw),
+            0xD7 if register => self.needs(sse, simd::pmovmskb),
+            0xE7 if !register => self.needs(sse, simd::movq_store),
+            0xF7 if register => self.needs(sse, simd::maskmovq),
+            _ if mmx::operation(b).is_some() => self.needs(model::MMX, simd::mmx_operation),
+            _ if mmx::sse_operation(b).is_some() => self.needs(sse, simd::mmx_operation),
+            _ => ops::undefined,
+        })
+    }
+
+    fn sse(&mut self, b: u8) -> Decoded<Handler> {
+        self.modrm(4)?;
+        let scalar = self.op.flags & REP != 0;
+        if matches!(b, 0xC2 | 0xC6) {
+            self.imm(1)?;
+        }
+        if self.op.flags & REPNE != 0 || form(b, scalar, self.form != Form::Reg).is_none() {
+            return Ok(ops::undefined);
+        }
+        Ok(self.needs(model::SSE, simd::sse))
     }
 
     /// MOV CR and DR: ModRM names registers whatever its mod field says.

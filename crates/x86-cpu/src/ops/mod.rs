@@ -15,10 +15,12 @@ pub(crate) mod msr;
 pub(crate) mod muldiv;
 pub(crate) mod protection;
 pub(crate) mod shift;
+pub(crate) mod simd;
 pub(crate) mod stack;
 pub(crate) mod string;
 pub(crate) mod system;
 pub(crate) mod x87;
+pub(crate) mod x87_fast;
 
 pub(crate) type Step = Fallible<Flow>;
 pub(crate) const NEXT: Step = Ok(Flow::Next);

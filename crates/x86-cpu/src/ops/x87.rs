@@ -5,6 +5,7 @@ use crate::block::{Flow, Op};
 use crate::exceptions::vector;
 use crate::flags::{self, Flags};
 use crate::fpu::{EnvFormat, FXSAVE_LEN, FpuCx, FpuFault, FpuOutcome, MemAccess, memory_form};
+use crate::model;
 use crate::state::*;
 
 impl Core {
@@ -14,7 +15,7 @@ impl Core {
         if self.cr0 & (CR0_EM | CR0_TS) != 0 { Err(self.nm()) } else { Ok(()) }
     }
 
-    fn fpu_cx(&self, op: &Op) -> FpuCx {
+    pub(crate) fn fpu_cx(&self, op: &Op) -> FpuCx {
         FpuCx {
             cs: self.seg[CS].sel,
             eip: self.this_eip(op),
@@ -53,7 +54,7 @@ impl Core {
     }
 
     /// Lets FERR# go once nothing is pending any more.
-    fn update_ferr(&mut self, p: &mut Pins<'_>) {
+    pub(crate) fn update_ferr(&mut self, p: &mut Pins<'_>) {
         if self.ferr && !self.fpu.pending() {
             self.ferr = false;
             p.bus.ferr(self.now(), false);
@@ -175,10 +176,16 @@ pub(crate) fn fxrstor(c: &mut Core, p: &mut Pins<'_>, op: &Op) -> Step {
 impl Core {
     pub(crate) fn fxsave_image(&self, image: &mut [u8; FXSAVE_LEN]) {
         self.fpu.fxsave(image);
+        if self.model.has(model::SSE) {
+            self.sse.fxsave(image);
+        }
     }
 
     /// `false`: MXCSR has reserved bits set; nothing has changed.
     pub(crate) fn fxrstor_image(&mut self, image: &[u8; FXSAVE_LEN]) -> bool {
+        if self.model.has(model::SSE) && self.sse.fxrstor(image).is_err() {
+            return false;
+        }
         self.fpu.fxrstor(image);
         true
     }
