@@ -70,7 +70,7 @@ fn base_bytes() -> Vec<u8> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn memory_behaves_like_bytes(ops in prop::collection::vec(op(), 1..40)) {

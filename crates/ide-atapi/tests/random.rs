@@ -153,7 +153,7 @@ fn run(m: &mut Machine, ops: &[Op]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_access_at_any_time(ops in prop::collection::vec(op(), 1..120), slow in any::<bool>()) {

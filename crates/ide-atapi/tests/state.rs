@@ -47,6 +47,12 @@ fn work(m: &mut Machine) {
     m.taskfile(0x1f0, 0xe0, 9, 0x0ff_ffff);
     m.outb(0x1f7, 0x20);
     assert_eq!(m.poll(0x1f0), 0x51);
+    // The sector buffer, and a packet command for a disk.
+    m.outb(0x1f7, 0xe8);
+    m.outs(0x1f0, 2, &[9; 512]);
+    assert_eq!(m.poll(0x1f0), 0x50);
+    m.outb(0x1f7, 0xa0);
+    assert_eq!(m.poll(0x1f0), 0x51);
     // Packets.
     for cdb in [
         [0u8; 12],
@@ -193,7 +199,7 @@ fn busy(step: usize) -> Vec<u8> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Flipped bits: refused, or a controller that serves a guest without panic and without hanging the host.
     #[test]

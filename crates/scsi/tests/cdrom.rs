@@ -204,7 +204,7 @@ fn a_locked_tray_stays_shut_for_the_guest() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Any packets: no panic, reads in range, data within the allocation length of a 16-bit field, and a saved drive goes on the same.
     #[test]
