@@ -108,7 +108,10 @@ fn the_power_button() {
     };
     assert_eq!(press(&mut p), []);
     assert_eq!(inw(&mut p, 0), 0x100);
+    outw(&mut p, 0, 0xfeff);
+    assert_eq!(inw(&mut p, 0), 0x100, "only a 1 clears a bit");
     outw(&mut p, 0, 0x100);
+    assert_eq!(inw(&mut p, 0), 0);
     outw(&mut p, 4, 1);
     outw(&mut p, 2, 0x100);
     assert_eq!(press(&mut p), [(SCI, true)]);
@@ -205,6 +208,8 @@ fn a_block_and_its_index() {
     p.inb(SMB + 2); // resets the index
     let block = [0; 4].map(|_: u8| p.inb(SMB + 7));
     assert_eq!(block, [0x0c, 0x0a, 0xff, 0xff]);
+    p.inb(SMB + 2);
+    assert_eq!(p.inb(SMB + 7), 0x0c, "from the beginning");
 }
 
 #[test]

@@ -58,6 +58,8 @@ fn uip_warns_before_the_update() {
 #[test]
 fn set_holds_time_still() {
     let mut r = rtc();
+    set(&mut r, 0x0b, 0x92);
+    assert_eq!(get(&mut r, 0x0b), 0x82, "SET clears UIE");
     set(&mut r, 0x0b, 0x82);
     r.advance(5 * SECOND);
     assert_eq!(get(&mut r, 0), 0x50);
