@@ -20,7 +20,7 @@ fn cx() -> FpuCx {
 }
 
 fn cases() -> usize {
-    std::env::var("SLOTONE_FPU_CASES").ok().and_then(|v| v.parse().ok()).unwrap_or(20_000)
+    std::env::var("SLOTONE_FPU_CASES").ok().and_then(|v| v.parse().ok()).unwrap_or(8_000)
 }
 
 fn saved(fpu: &Fpu) -> StateImage {

@@ -75,7 +75,7 @@ impl Fpu {
 
     /// Pops the stack: ST(0) becomes empty and TOP moves on.
     #[inline]
-    pub(super) fn pop(&mut self) {
+    pub fn pop(&mut self) {
         self.full &= !(1 << self.top);
         self.top = (self.top + 1) & 7;
     }
