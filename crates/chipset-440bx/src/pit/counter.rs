@@ -568,7 +568,7 @@ mod tests {
                             now += 1;
                             theirs.clock();
                             // Sometimes late, as a device that nobody asks is.
-                            if now % 3 == 0 {
+                            if now.is_multiple_of(3) {
                                 ours.advance(now);
                             }
                             let mut asked = ours.clone();
