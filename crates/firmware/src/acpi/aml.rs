@@ -87,8 +87,12 @@ pub(crate) fn name(path: &str, value: Vec<u8>) -> Vec<u8> {
     [vec![0x08], name_string(path), value].concat()
 }
 
-pub(crate) fn method(path: &str, arguments: u8, body: &[Vec<u8>]) -> Vec<u8> {
-    with_length(&[0x14], &[&name_string(path), &[arguments], &terms(body)])
+/// Flag of a method that creates names: one call at a time.
+pub(crate) const SERIALIZED: u8 = 8;
+
+/// A method; `flags` are its number of arguments and [`SERIALIZED`].
+pub(crate) fn method(path: &str, flags: u8, body: &[Vec<u8>]) -> Vec<u8> {
+    with_length(&[0x14], &[&name_string(path), &[flags], &terms(body)])
 }
 
 pub(crate) fn package(elements: &[Vec<u8>]) -> Vec<u8> {

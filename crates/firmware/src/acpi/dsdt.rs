@@ -25,7 +25,6 @@ pub(crate) fn body(firmware: &Firmware, found: Found) -> Vec<u8> {
         "PCI0",
         &[
             name("_HID", eisa_id("PNP0A03")),
-            name("_ADR", integer(0)),
             name("_UID", integer(0)),
             name("_CRS", root_resources(firmware)),
             name("_PRT", routing(firmware, link_names)),
@@ -89,11 +88,11 @@ fn interrupt_link(number: u32, link: &str) -> Vec<u8> {
             name("_PRS", resources(&[irq_level(ROUTABLE)])),
             method("_STA", 0, &[if_(disabled(), &[return_(integer(0x09))]), return_(integer(0x0B))]),
             method("_DIS", 0, &[or(register(), integer(0x80), register())]),
+            name("BUF", resources(&[irq_level(0)])),
             method(
                 "_CRS",
-                0,
+                SERIALIZED,
                 &[
-                    name("BUF", resources(&[irq_level(0)])),
                     word_field(reference("BUF"), 1, "IRQW"),
                     if_(disabled(), &[store(integer(0), reference("IRQW"))]),
                     else_(&[shift_left(
@@ -106,7 +105,7 @@ fn interrupt_link(number: u32, link: &str) -> Vec<u8> {
             ),
             method(
                 "_SRS",
-                1,
+                SERIALIZED | 1,
                 &[
                     word_field(arg0(), 1, "IRQW"),
                     find_set_right_bit(reference("IRQW"), local0()),
