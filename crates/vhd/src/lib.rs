@@ -15,6 +15,7 @@ mod image;
 mod io;
 mod layout;
 mod merge;
+pub mod nbd;
 mod progress;
 mod reconnect;
 mod resize;
