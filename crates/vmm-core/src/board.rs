@@ -108,7 +108,10 @@ struct Slot {
 
 impl fmt::Debug for Slot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Slot").field("name", &self.name).field("deadline", &self.deadline).finish_non_exhaustive()
+        f.debug_struct("Slot")
+            .field("name", &self.name)
+            .field("deadline", &self.deadline)
+            .finish_non_exhaustive()
     }
 }
 
@@ -220,11 +223,7 @@ impl Board {
         Ok(())
     }
 
-    pub(crate) fn restore_device(
-        &mut self,
-        id: DeviceId,
-        r: &mut StateReader<'_>,
-    ) -> Result<(), StateError> {
+    pub(crate) fn restore_device(&mut self, id: DeviceId, r: &mut StateReader<'_>) -> Result<(), StateError> {
         match self.slots[usize::from(id.0)].device.as_deref_mut() {
             Some(device) => device.restore(r),
             None => Ok(()),
@@ -317,7 +316,10 @@ impl Board {
     }
 
     fn device(&self, index: u16) -> &dyn Device {
-        self.slots[usize::from(index)].device.as_deref().expect("a device is in its slot unless it is being called")
+        self.slots[usize::from(index)]
+            .device
+            .as_deref()
+            .expect("a device is in its slot unless it is being called")
     }
 
     pub(crate) fn get(&self, id: DeviceId) -> &dyn Device {
@@ -576,7 +578,12 @@ impl Board {
     }
 
     /// The memory page behind a route, for the CPU's fast path.
-    pub(crate) fn host_page(&self, route: Route, skip: u64, write: bool) -> Option<slotone_bus::mem::HostPage> {
+    pub(crate) fn host_page(
+        &self,
+        route: Route,
+        skip: u64,
+        write: bool,
+    ) -> Option<slotone_bus::mem::HostPage> {
         let (memory, offset) = self.memory_of(route)?;
         let offset = offset.checked_add(skip)?;
         if !offset.is_multiple_of(slotone_bus::mem::PAGE_SIZE as u64) {

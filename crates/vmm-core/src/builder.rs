@@ -6,7 +6,9 @@ use slotone_block::{BlockBackend, DiskClient};
 use slotone_bus::cpu::Cpu;
 use slotone_bus::mem::MemoryError;
 use slotone_bus::state::{StateError, StateReader, StateWriter};
-use slotone_bus::{At, Cx, Device, Generation, Inspector, LentId, Pin, PinLevels, ResetKind, VmInstant, Window};
+use slotone_bus::{
+    At, Cx, Device, Generation, Inspector, LentId, Pin, PinLevels, ResetKind, VmInstant, Window,
+};
 use slotone_firmware::Firmware;
 use thiserror::Error;
 
@@ -174,7 +176,8 @@ impl MachineBuilder {
         {
             return Ok(self);
         }
-        let device = self.board.ids().find(|(id, _)| *id == device).map_or_else(String::new, |(_, n)| n.into());
+        let device =
+            self.board.ids().find(|(id, _)| *id == device).map_or_else(String::new, |(_, n)| n.into());
         Err(BuildError::Rom { device, len: image.len(), room })
     }
 

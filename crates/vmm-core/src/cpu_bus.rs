@@ -25,7 +25,8 @@ impl Board {
                 return;
             }
             if let Some(at) = self.config_port.decode(port, data.len()) {
-                let function = (at.bdf.bus == 0).then(|| self.map.config(at.bdf.device << 3 | at.bdf.function));
+                let function =
+                    (at.bdf.bus == 0).then(|| self.map.config(at.bdf.device << 3 | at.bdf.function));
                 match function.flatten() {
                     Some((device, window)) => {
                         let at = At { window, offset: u64::from(at.offset) };
@@ -62,7 +63,8 @@ impl Board {
                 return;
             }
             if let Some(at) = self.config_port.decode(port, data.len()) {
-                let function = (at.bdf.bus == 0).then(|| self.map.config(at.bdf.device << 3 | at.bdf.function));
+                let function =
+                    (at.bdf.bus == 0).then(|| self.map.config(at.bdf.device << 3 | at.bdf.function));
                 if let Some((device, window)) = function.flatten() {
                     let at = At { window, offset: u64::from(at.offset) };
                     self.call(device, |d, cx| d.write(cx, at, data));

@@ -14,11 +14,24 @@ struct BusMaster<'a> {
     state: CpuState,
 }
 
+/// What became of a trap.
+pub(crate) enum Trap {
+    /// The service is done, or waits in its stub.
+    Served,
+    /// POST is over, and a kernel is to be entered directly.
+    EnterLinux,
+}
+
 /// Carries out the service that the guest trapped for.
-pub(crate) fn service(firmware: &Firmware, cpu: &mut dyn Cpu, board: &mut Board) {
+pub(crate) fn service(firmware: &Firmware, cpu: &mut dyn Cpu, board: &mut Board, linux: bool) -> Trap {
     let state = cpu.save();
     board.sync(cpu.retired());
-    firmware.service(&mut BusMaster { cpu, board, state });
+    let mut bus = BusMaster { cpu, board, state };
+    if linux && firmware.is_boot(&mut bus) {
+        return Trap::EnterLinux;
+    }
+    firmware.service(&mut bus);
+    Trap::Served
 }
 
 impl BusMaster<'_> {

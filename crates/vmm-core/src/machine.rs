@@ -1,9 +1,11 @@
 //! A machine: one CPU, one board, one owner.
 
 use std::any::Any;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
+use slotone_block::BlockBackend;
 use slotone_bus::cpu::{Cpu, CpuReset, Exit, KickHandle};
 use slotone_bus::mem::Memory;
 use slotone_bus::{Cx, Device, LentId, ResetKind, VmInstant};
@@ -11,7 +13,7 @@ use slotone_firmware::Firmware;
 
 use crate::board::{Board, BoardStats, DeviceId};
 use crate::clock::ClockMode;
-use crate::firmware::service;
+use crate::firmware::{Trap, service};
 use crate::linux::LinuxImage;
 
 /// Instructions between two looks at the host's clock and at the inbox: about 0.1 ms.
@@ -135,7 +137,6 @@ impl Machine {
         };
         machine.board.settle_levels();
         machine.board.set_now(VmInstant::ZERO, machine.cpu.retired());
-        machine.enter_linux();
         machine
     }
 
@@ -214,8 +215,11 @@ impl Machine {
         }
         if pending.trap {
             self.board.pending.trap = false;
-            if let Some(firmware) = &self.firmware {
-                service(firmware, &mut *self.cpu, &mut self.board);
+            if let Some(firmware) = &self.firmware
+                && let Trap::EnterLinux =
+                    service(firmware, &mut *self.cpu, &mut self.board, self.linux.is_some())
+            {
+                self.enter_linux();
             }
         }
         None
@@ -232,38 +236,28 @@ impl Machine {
     }
 
     fn idle(&mut self, interruptible: bool, limit: VmInstant) -> Option<RunExit> {
-        if !interruptible && !self.wait_for_host {
+        let due = self.board.next_deadline().filter(|_| interruptible);
+        if due.is_none() && !self.wait_for_host {
             return Some(RunExit::Dead);
         }
         let retired = self.cpu.retired();
-        let Some(deadline) = self.board.next_deadline() else {
-            if !self.wait_for_host {
-                if limit == VmInstant::MAX {
-                    return Some(RunExit::Dead);
-                }
-                self.board.jump(limit, retired);
-                return None;
-            }
-            if let Ok(message) = self.inbox.recv_timeout(Duration::from_millis(100)) {
-                match message {
-                    Message::Call(call) => call(self),
-                    Message::Stop => return Some(RunExit::Stopped),
-                }
-            }
-            return None;
+        let target = due.or(self.board.next_deadline()).unwrap_or(VmInstant::MAX).min(limit);
+        let wait = match (self.board.time.mode(), due) {
+            (ClockMode::Real, _) => target.since(self.board.time.target(retired)),
+            (ClockMode::Counted, Some(_)) => 0,
+            // Only the host can go on from here: leave it some of its own time for that.
+            (ClockMode::Counted, None) => 1_000_000,
         };
-        let target = deadline.min(limit);
-        if self.board.time.mode() == ClockMode::Counted {
-            self.board.jump(target, retired);
-            return None;
-        }
-        let wait = target.since(self.board.time.target(retired));
         if wait > 0 {
-            match self.inbox.recv_timeout(Duration::from_nanos(wait)) {
+            match self.inbox.recv_timeout(Duration::from_nanos(wait.min(100_000_000))) {
                 Ok(Message::Call(call)) => call(self),
                 Ok(Message::Stop) => return Some(RunExit::Stopped),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
             }
+        }
+        if self.board.time.mode() == ClockMode::Counted {
+            let ahead = if target == VmInstant::MAX { self.board.now() + wait } else { target };
+            self.board.jump(ahead, retired);
         }
         None
     }
@@ -337,6 +331,12 @@ impl Machine {
             let any: &mut dyn Any = device;
             any.downcast_mut::<T>().map(|t| f(t, cx))
         })
+    }
+
+    /// Puts another medium into a drive of a disk controller, or takes it out. The drive itself is told through
+    /// [`Machine::with`] (`PciIde::insert`, `PciIde::eject`).
+    pub fn set_medium(&mut self, controller: DeviceId, unit: usize, medium: Option<Arc<dyn BlockBackend>>) {
+        self.board.set_medium(controller, unit, medium);
     }
 
     /// A memory lent to a device.

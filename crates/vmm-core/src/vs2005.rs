@@ -193,8 +193,10 @@ pub fn virtual_server_2005(config: &VirtualServer2005) -> Result<MachineBuilder,
     b.add(name::DMA, Dma::new())?;
     let rtc = b.add(name::RTC, Rtc::new(config.rtc))?;
     let kbc = b.add(name::KBC, Kbc::new())?;
-    let uart0 = b.add(name::UART0, Uart::new(uart::UartConfig { fifo_64: true, ..uart::UartConfig::new(0x3f8) }))?;
-    let uart1 = b.add(name::UART1, Uart::new(uart::UartConfig { fifo_64: true, ..uart::UartConfig::new(0x2f8) }))?;
+    let uart0 =
+        b.add(name::UART0, Uart::new(uart::UartConfig { fifo_64: true, ..uart::UartConfig::new(0x3f8) }))?;
+    let uart1 =
+        b.add(name::UART1, Uart::new(uart::UartConfig { fifo_64: true, ..uart::UartConfig::new(0x2f8) }))?;
     b.add(name::SUPER_IO, SuperIo::new(&[0x370]))?;
 
     let ir = |n| Sink::Input(pic, pic::pin::ir(n));

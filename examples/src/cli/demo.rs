@@ -1,2 +1,4 @@
 //! demo
-pub(crate) fn run(_: &super::args::Args)->Result<u8,super::failure::Failure>{Ok(0)}
+pub(crate) fn run(_: &super::args::Args) -> Result<u8, super::failure::Failure> {
+    Ok(0)
+}

@@ -19,23 +19,24 @@ pub(crate) fn break_drives(config: &mut VirtualServer2005, args: &Args) -> Resul
     for fault in &args.fault {
         let Some(position) = DRIVES.iter().position(|d| *d == fault.device) else { continue };
         let slot = &mut config.ide[position];
-        let break_medium = |medium: &Arc<dyn BlockBackend>| -> Result<Option<Arc<dyn BlockBackend>>, Failure> {
-            let inner = Arc::clone(medium);
-            Ok(match fault.kind.as_deref() {
-                None | Some("dead") => None,
-                Some("error") => Some(Arc::new(ErrorLayer::new(inner).every_nth(1, On::Both))),
-                Some("latency") => {
-                    let operation = Duration::from_millis(10);
-                    Some(Arc::new(LatencyLayer::new(inner, operation, Duration::ZERO)))
-                }
-                Some(other) => {
-                    return Err(Failure::usage(format!(
-                        "--fault {}={other}: a drive can be dead, error or latency",
-                        fault.device
-                    )));
-                }
-            })
-        };
+        let break_medium =
+            |medium: &Arc<dyn BlockBackend>| -> Result<Option<Arc<dyn BlockBackend>>, Failure> {
+                let inner = Arc::clone(medium);
+                Ok(match fault.kind.as_deref() {
+                    None | Some("dead") => None,
+                    Some("error") => Some(Arc::new(ErrorLayer::new(inner).every_nth(1, On::Both))),
+                    Some("latency") => {
+                        let operation = Duration::from_millis(10);
+                        Some(Arc::new(LatencyLayer::new(inner, operation, Duration::ZERO)))
+                    }
+                    Some(other) => {
+                        return Err(Failure::usage(format!(
+                            "--fault {}={other}: a drive can be dead, error or latency",
+                            fault.device
+                        )));
+                    }
+                })
+            };
         *slot = match slot {
             IdeDrive::Empty => {
                 return Err(Failure::usage(format!(
@@ -66,7 +67,9 @@ pub(crate) fn break_devices(builder: &mut MachineBuilder, args: &Args) -> Result
         match kind.as_deref() {
             None | Some("dead") => builder.remove(id)?,
             Some(other) => {
-                return Err(Failure::usage(format!("--fault {device}={other}: this device can only be dead")));
+                return Err(Failure::usage(format!(
+                    "--fault {device}={other}: this device can only be dead"
+                )));
             }
         };
     }

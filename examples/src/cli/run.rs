@@ -44,7 +44,9 @@ pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
             Failure::usage(format!("{}: {e}; restore with the flags it was saved with", path.display()))
         })?;
     }
-    machine.set_wait_for_host(args.serial.iter().any(|s| !matches!(s, BackendSpec::None | BackendSpec::File(_))));
+    machine.set_wait_for_host(
+        args.serial.iter().any(|s| !matches!(s, BackendSpec::None | BackendSpec::File(_))),
+    );
     let mut session = Session::new(machine, &args.serial)?;
     if let Some(text) = &args.expect {
         session.expect(text);
@@ -83,7 +85,9 @@ fn status(args: &Args, end: End) -> u8 {
             };
             match &args.expect {
                 Some(text) => {
-                    eprintln!("virtual-server-2005: the guest {how} before '{text}' came out of serial port 1");
+                    eprintln!(
+                        "virtual-server-2005: the guest {how} before '{text}' came out of serial port 1"
+                    );
                     3
                 }
                 None => 0,
@@ -179,7 +183,8 @@ fn print_stats(session: &Session) -> Result<(), Failure> {
     let machine = &session.machine;
     let board = machine.stats();
     let wall = session.started.elapsed().as_secs_f64();
-    let hash = machine.state_hash().map_err(|e| Failure::usage(format!("reading a disk for --stats: {e}")))?;
+    let hash =
+        machine.state_hash().map_err(|e| Failure::usage(format!("reading a disk for --stats: {e}")))?;
     let hash: String = hash.iter().map(|b| format!("{b:02x}")).collect();
     let stats = json!({
         "instructions": machine.retired(),

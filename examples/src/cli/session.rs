@@ -81,6 +81,10 @@ impl Session {
             let backend = CharBackend::open(spec, &events, move |bytes| {
                 let bytes = bytes.to_vec();
                 remote.call(move |machine| {
+                    if bytes.is_empty() {
+                        // The end of the input: nobody is left to wait for.
+                        machine.set_wait_for_host(false);
+                    }
                     machine.with(id, |uart: &mut Uart, cx| uart.receive(cx, &bytes));
                 });
             })?;
@@ -156,9 +160,10 @@ impl Session {
         match action {
             Action::Screenshot(path) => self.take_screenshot(&path),
             Action::Type(text) => {
-                let typed = self.machine.find(name::KBC).and_then(|id| {
-                    self.machine.with(id, |kbc: &mut Kbc, cx| kbc.type_text(cx, &text))
-                });
+                let typed = self
+                    .machine
+                    .find(name::KBC)
+                    .and_then(|id| self.machine.with(id, |kbc: &mut Kbc, cx| kbc.type_text(cx, &text)));
                 match typed {
                     Some(Err(e)) => Err(Failure::usage(format!("--type '{text}': {e}"))),
                     _ => Ok(()),
@@ -200,7 +205,9 @@ impl Session {
     /// The screen as a PNG file.
     pub(crate) fn take_screenshot(&self, path: &str) -> Result<(), Failure> {
         let Some(frame) = self.frame() else {
-            return Err(Failure::usage(format!("{path}: the machine has no video device to take a picture of")));
+            return Err(Failure::usage(format!(
+                "{path}: the machine has no video device to take a picture of"
+            )));
         };
         let image = Image { width: frame.width, height: frame.height, rgb: &frame.rgb };
         save_png(std::path::Path::new(path), &image)?;
