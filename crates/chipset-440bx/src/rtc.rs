@@ -157,14 +157,14 @@ impl State {
         }
         self.flags |= UPDATE;
         let format = self.format();
-        if seconds > SECONDS_A_DAY {
-            self.flags |= ALARM;
-            for _ in 0..seconds / SECONDS_A_DAY {
+        if seconds > 2 * SECONDS_A_DAY && format.runs(&self.cmos) {
+            // Whole days at once; the last one second by second, so that no alarm is missed.
+            for _ in 1..seconds / SECONDS_A_DAY {
                 format.next_day(&mut self.cmos);
             }
-            seconds %= SECONDS_A_DAY;
+            seconds = SECONDS_A_DAY + seconds % SECONDS_A_DAY;
         }
-        for _ in 0..seconds {
+        for _ in 0..seconds.min(2 * SECONDS_A_DAY) {
             format.next_second(&mut self.cmos);
             if format.alarm(&self.cmos) {
                 self.flags |= ALARM;

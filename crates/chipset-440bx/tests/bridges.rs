@@ -4,6 +4,7 @@ mod rig;
 
 use proptest::prelude::*;
 use rig::Rig;
+use slotone_bus::state::StateReader;
 use slotone_bus::{Device, LentId, Pin, ResetKind, Space, Target, Window};
 use slotone_chipset_440bx::isa_bridge::{FLASH, pin, register};
 use slotone_chipset_440bx::{HostBridge, HostBridgeConfig, IsaBridge, IsaBridgeConfig};
@@ -174,6 +175,20 @@ fn the_aperture_sizes_as_apsize_says() {
 }
 
 #[test]
+fn a_saved_aperture_is_clipped_too() {
+    let config = HostBridgeConfig { device_id: 0x7190, ..HostBridgeConfig::new(64 * MB) };
+    let mut h = Rig::new(HostBridge::new(config));
+    h.config_write(0, 0xb4, &[0x3f]);
+    h.config_write(0, 0x10, &[0xff; 4]);
+    let mut state = rig::state_of(&h.device);
+    let config_space = state.len() - 256 - 1; // PM2_CNTRL follows it
+    assert_eq!(state[config_space + 0xb4], 0x3f);
+    state[config_space + 0xb4] = 0x00;
+    h.device.restore(&mut StateReader::new(&state)).unwrap();
+    assert_eq!(h.config_read::<4>(0, 0x10), [0x08, 0x00, 0x00, 0xf0]);
+}
+
+#[test]
 fn pm2_control_appears_with_acpien() {
     let mut h = host(64 * MB);
     assert!(h.device.windows().1.iter().all(|w| w.space != Space::Io));
@@ -240,6 +255,12 @@ fn the_flash_is_where_xbcs_says() {
     assert_eq!(at(&b, 0xfffe_0000), lent(0x2_0000));
     assert_eq!(at(&b, 0xe_0000), Target::Pass);
     assert_eq!(at(&b, 0xfffd_ffff), Target::Pass);
+    for (xbcs, answers) in [([0x43, 0], 0xe_0000), ([0x83, 0], 0xfffc_0000), ([0x03, 2], 0xfff0_0000)] {
+        b.config_write(0, register::XBCS, &xbcs);
+        for address in [0xe_0000, 0xfffc_0000, 0xfff0_0000] {
+            assert_eq!(at(&b, address) != Target::Pass, address == answers, "{xbcs:x?} at {address:#x}");
+        }
+    }
     b.config_write(0, register::XBCS, &[0xc3, 0x02]);
     assert_eq!(at(&b, 0xe_0000), lent(0x2_0000));
     assert_eq!(at(&b, 0xfffc_0000), lent(0));

@@ -2,6 +2,7 @@
 
 mod rig;
 
+use proptest::prelude::*;
 use rig::Rig;
 use slotone_bus::{Device, ResetKind};
 use slotone_chipset_440bx::rtc::pin::{IRQ8, NMI_MASK, UPPER};
@@ -147,6 +148,36 @@ fn flags_are_set_even_when_not_enabled() {
     r.advance(SECOND);
     assert_eq!(get(&mut r, 0x0c), 0x50);
     assert_eq!(get(&mut r, 0x0c), 0x00);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+    /// Looking once after days shows what looking every few hours shows.
+    #[test]
+    fn a_long_sleep_misses_nothing(days in 1u64..9, rest in 0u64..86_400, alarm in any::<[u8; 3]>(), b in 0u8..8, skew in 0u64..86_400) {
+        let (mut late, mut often) = (rtc(), rtc());
+        for r in [&mut late, &mut often] {
+            set(r, 0x0b, 0x80 | b);
+            for (index, value) in (0..6).step_by(2).zip([0x12, 0x34, 0x08]) {
+                set(r, index, value);
+            }
+            for (index, value) in (1..6).step_by(2).zip(alarm) {
+                set(r, index, if value < 0xc0 { value & 0x17 } else { value });
+            }
+            set(r, 0x0b, b);
+            get(r, 0x0c);
+        }
+        let mut left = days * 86_400 + rest;
+        late.advance(left * SECOND);
+        while left > 0 {
+            let step = left.min(skew % 20_000 + 1);
+            often.advance(step * SECOND);
+            get(&mut often, 0);
+            left -= step;
+        }
+        prop_assert_eq!(time(&mut late), time(&mut often));
+        prop_assert_eq!(get(&mut late, 0x0c), get(&mut often, 0x0c));
+    }
 }
 
 #[test]

@@ -211,6 +211,8 @@ fn a_disabled_port_holds_the_keys_back() {
     assert_eq!(bytes(&mut k), []);
     k.outb(0x64, 0xae);
     assert_eq!(bytes(&mut k), [0x30, 0xb0]);
+    k.outb(0x64, 0xad);
+    assert_eq!(to_keyboard(&mut k, 0xee), Some(0xee), "a byte for the keyboard opens the port");
     to_keyboard(&mut k, 0xf5); // the keyboard itself does not scan
     assert_eq!(stroke(&mut k, KeyCode::B), []);
     to_keyboard(&mut k, 0xf4);
@@ -278,7 +280,8 @@ fn the_auxiliary_port_without_a_mouse() {
     // A byte for the mouse: nobody takes it.
     k.outb(0x64, 0xd4);
     k.outb(0x60, 0xf2);
-    assert_eq!(k.advance(10 * MS), [(IRQ12, true)]);
+    assert_eq!(k.advance(5 * MS - 1), []);
+    assert_eq!(k.advance(1), [(IRQ12, true)]);
     assert_eq!(k.inb(0x64) & 0x61, 0x61, "OBF, AUX and time-out");
     assert_eq!(k.inb(0x60), 0xfe);
     assert_eq!(k.inb(0x64) & 0x61, 0x00);

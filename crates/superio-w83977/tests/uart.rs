@@ -4,6 +4,7 @@ mod rig;
 
 use proptest::prelude::*;
 use rig::Rig;
+use slotone_bus::state::{StateError, StateReader};
 use slotone_bus::{Device, ResetKind};
 use slotone_superio_w83977::uart::pin::IRQ;
 use slotone_superio_w83977::uart::{OUTPUT_LIMIT, register};
@@ -326,6 +327,20 @@ fn reset_keeps_what_was_sent() {
     u.levels = u.device.levels();
     assert_eq!(u.inb(IER), 0);
     assert_eq!(u.device.take_output(), b"!");
+}
+
+#[test]
+fn states_that_no_uart_can_have() {
+    let u = uart();
+    let good = rig::state_of(&u.device);
+    let body = 4 + "16550a".len() + 2 + 4; // name, version, length
+    // IER, FCR, MCR, line errors, modem lines, deltas.
+    for (field, value) in [(0, 0x10), (1, 0x21), (1, 0x02), (3, 0x20), (7, 0x20), (8, 0x01), (9, 0x10)] {
+        let mut bad = good.clone();
+        bad[body + field] = value;
+        let refused = Uart::new(UartConfig::new(BASE)).restore(&mut StateReader::new(&bad));
+        assert!(matches!(refused, Err(StateError::Invalid { .. })), "field {field} = {value:#x}");
+    }
 }
 
 proptest! {

@@ -143,6 +143,13 @@ impl Format {
         }
     }
 
+    /// Whether seconds will carry into the day: the time of day is one.
+    pub(super) fn runs(self, cmos: &[u8; 256]) -> bool {
+        let below = |index: u8, end: u8| self.decode(cmos[usize::from(index)]).is_some_and(|v| v < end);
+        let hour = self.decode_hour(cmos[usize::from(HOURS)]);
+        below(SECONDS, 60) && below(MINUTES, 60) && hour.is_some_and(|h| h < 24)
+    }
+
     pub(super) fn next_second(self, cmos: &mut [u8; 256]) {
         if !self.step(cmos, SECONDS, 0, 59) || !self.step(cmos, MINUTES, 0, 59) {
             return;
