@@ -59,6 +59,13 @@ impl Front {
     fn look_around(core: &mut Core, kick: &KickHandle, pins: &mut Pins<'_>) -> Option<Exit> {
         loop {
             Self::apply_map(core);
+            let shadow = core.retired == core.shadow_at;
+            // A trap belongs to the instruction that has just retired: no budget comes between.
+            if shadow && core.shadow_traps {
+                core.debug_hits &= !DR6_BS;
+            } else if core.debug_hits != 0 {
+                core.take_debug_trap(pins);
+            }
             if core.shutdown {
                 return Some(Exit::Shutdown);
             }
@@ -71,14 +78,6 @@ impl Front {
             }
             if kick.take() {
                 return Some(Exit::Kick);
-            }
-            let shadow = core.retired == core.shadow_at;
-            if shadow && core.shadow_traps {
-                core.debug_hits &= !DR6_BS;
-            } else if core.debug_hits != 0 {
-                core.take_debug_trap(pins);
-                core.retired += 1;
-                continue;
             }
             if !shadow {
                 if core.nmi_pending && !core.nmi_blocked {
