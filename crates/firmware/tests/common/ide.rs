@@ -1,10 +1,14 @@
 //! An IDE channel with delays: enough of ATA and ATAPI for a BIOS.
 
+use std::collections::BTreeMap;
+
 /// How long a command takes, in nanoseconds.
 const DELAY: u64 = 150_000;
 
+/// A sparse disk: a sector that was not written begins with its number.
 pub(crate) struct Disk {
-    pub(crate) data: Vec<u8>,
+    sectors: usize,
+    written: BTreeMap<usize, [u8; 512]>,
     /// SET MULTIPLE MODE is refused.
     pub(crate) no_multiple: bool,
     /// Sectors that cannot be read.
@@ -14,12 +18,29 @@ pub(crate) struct Disk {
 
 impl Disk {
     pub(crate) fn new(sectors: usize) -> Self {
-        Self { data: vec![0; sectors * 512], no_multiple: false, bad: Vec::new(), multiple: 0 }
+        Self { sectors, written: BTreeMap::new(), no_multiple: false, bad: Vec::new(), multiple: 0 }
+    }
+
+    pub(crate) fn sector(&self, number: usize) -> [u8; 512] {
+        self.written.get(&number).copied().unwrap_or_else(|| {
+            let mut sector = [0; 512];
+            sector[..8].copy_from_slice(&(number as u64).to_le_bytes());
+            sector
+        })
+    }
+
+    pub(crate) fn write(&mut self, number: usize, sector: [u8; 512]) {
+        self.written.insert(number, sector);
+    }
+
+    /// Undoes SET MULTIPLE MODE.
+    pub(crate) fn forget_multiple(&mut self) {
+        self.multiple = 0;
     }
 
     fn identify(&self) -> Vec<u8> {
         let mut words = [0u16; 256];
-        let sectors = (self.data.len() / 512) as u32;
+        let sectors = self.sectors as u32;
         let (heads, per_track) = (16u32, 63u32);
         words[1] = (sectors / (heads * per_track)).min(16383) as u16;
         words[3] = heads as u16;
@@ -230,7 +251,7 @@ impl Ide {
                 if command == 0xC4 && multiple == 0 {
                     return self.fail(now, 4);
                 }
-                if (lba + count) * 512 > disk.data.len() {
+                if lba + count > disk.sectors {
                     return self.fail(now, 0x10);
                 }
                 if disk.bad.iter().any(|bad| (lba..lba + count).contains(&(*bad as usize))) {
@@ -241,7 +262,7 @@ impl Ide {
                     self.ready_at = now + DELAY;
                     return;
                 }
-                let data = disk.data[lba * 512..(lba + count) * 512].to_vec();
+                let data = (lba..lba + count).flat_map(|number| disk.sector(number)).collect();
                 self.send(now, data, if command == 0xC4 { multiple * 512 } else { 512 });
             }
             0x30 | 0xC5 => {
@@ -265,7 +286,9 @@ impl Ide {
                 let want = (*left).min(*block);
                 if self.buffer.len() >= want {
                     let disk = self.disk.as_mut().expect("a disk");
-                    disk.data[*lba * 512..*lba * 512 + want].copy_from_slice(&self.buffer[..want]);
+                    for (i, sector) in self.buffer.chunks_exact(512).enumerate() {
+                        disk.write(*lba + i, sector.try_into().unwrap());
+                    }
                     *lba += want / 512;
                     *left -= want;
                     self.buffer.clear();
