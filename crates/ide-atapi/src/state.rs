@@ -163,3 +163,102 @@ fn register_count(prefix: &str, out: &mut Inspector<'_>, counters: &[(&str, u64)
         out(&format!("{prefix}.{name}"), InspectValue::Count(*value));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use slotone_block::{BlockBackend, memory::MemoryDisk};
+    use slotone_bus::{Pin, VmInstant};
+
+    use super::*;
+    use crate::transfer::{MediumRequest, Transfer};
+    use crate::{CdConfig, DiskConfig, Drive, Timing};
+
+    fn drives() -> [Option<Kind>; 2] {
+        let medium = MemoryDisk::new(1_000 * 512);
+        let disk = Drive::disk(DiskConfig::new(medium.info().clone()));
+        [Some(disk.0), Some(Drive::cdrom(CdConfig::default()).0)]
+    }
+
+    /// A DMA write of eight sectors at sector 5 whose request is out.
+    fn sound() -> ChannelState {
+        let mut state = Channel::new(drives(), Pin(0), Timing::default()).state;
+        let due = VmInstant::from_nanos(5);
+        let request = MediumRequest { id: 1, access: Access::Write, offset: 2560, len: 4096, due };
+        state.transfer = Transfer {
+            step: Step::Medium,
+            opcode: command::WRITE_DMA,
+            dma: true,
+            write: true,
+            buffer: vec![1; 4096],
+            pos: 4096,
+            offset: 2560,
+            left: 4096,
+            request: Some(request),
+            ..Transfer::idle()
+        };
+        state
+    }
+
+    #[test]
+    fn what_no_machine_comes_to_is_refused() {
+        assert_eq!(check(&sound(), &drives()), Ok(()));
+        type Spoil = fn(&mut ChannelState);
+        let request: fn(&mut ChannelState) -> &mut MediumRequest =
+            |s| s.transfer.request.get_or_insert_with(|| unreachable!("there is one"));
+        let spoilt: [(&str, Spoil); 24] = [
+            ("multiple", |s| s.units[0].multiple = 3),
+            ("multiple", |s| s.units[1].multiple = 255),
+            ("heads", |s| s.units[0].heads = 17),
+            ("sector buffer", |s| s.units[0].sector_buffer = vec![0; 511]),
+            ("bus master", |s| s.bus_master.pointer = 1),
+            ("bus master", |s| s.bus_master.status = 1),
+            ("unit", |s| s.transfer.unit = 2),
+            ("no drive of that kind", |s| s.transfer.unit = 1),
+            ("pos", |s| s.transfer.pos = 4097),
+            ("block end", |s| s.transfer.block_end = 4097),
+            ("buffer", |s| s.transfer.buffer = vec![0; 200 << 10]),
+            ("block", |s| s.transfer.block = 0),
+            ("block", |s| s.transfer.block = 70_000),
+            ("step", |s| s.transfer.step = Step::Finish),
+            ("step", |s| s.transfer.step = Step::Held),
+            ("step", |s| s.transfer.step = Step::Out),
+            ("step", |s| s.transfer.step = Step::Execute),
+            ("due", |s| s.transfer.due = Some(VmInstant::ZERO)),
+            ("packet", |s| s.transfer.packet = true),
+            ("request", |s| s.transfer.request = None),
+            ("offset", |s| s.transfer.offset = 1_000 * 512),
+            ("offset", |s| s.transfer.offset = u64::MAX),
+            ("left", |s| s.transfer.left = 8192),
+            ("probe", |s| s.transfer.probe = 512),
+        ];
+        for (what, spoil) in spoilt {
+            let mut state = sound();
+            spoil(&mut state);
+            assert!(check(&state, &drives()).is_err(), "{what}");
+        }
+        let spoilt: [fn(&mut MediumRequest); 6] = [
+            |r| r.len = 8192,
+            |r| r.len = 100,
+            |r| r.len = 0,
+            |r| r.offset += 512,
+            |r| r.access = Access::Read,
+            |r| r.access = Access::Flush,
+        ];
+        for spoil in spoilt {
+            let mut state = sound();
+            spoil(request(&mut state));
+            assert!(check(&state, &drives()).is_err());
+        }
+        // A read as large as a disk.
+        let mut state = sound();
+        state.transfer.write = false;
+        state.transfer.left = 512_000 - 2560;
+        request(&mut state).access = Access::Read;
+        assert_eq!(check(&state, &drives()), Ok(()));
+        request(&mut state).len = MAX_REQUEST + 512;
+        assert!(check(&state, &drives()).is_err());
+        // A drive that is not there.
+        let [disk, _] = drives();
+        assert!(check(&sound(), &[None, disk]).is_err());
+    }
+}

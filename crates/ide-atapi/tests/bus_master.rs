@@ -3,6 +3,8 @@
 mod common;
 
 use common::{BMIBA, Machine, pattern, pin};
+use slotone_bus::Device;
+use slotone_bus::state::StateReader;
 
 /// READ DMA of `count` sectors from LBA 0 over the table at 1000h; starts the engine.
 fn start_read(m: &mut Machine, count: u8) {
@@ -76,6 +78,10 @@ fn memory_that_does_not_answer_sets_error_and_master_abort() {
         assert_eq!(m.inb(BMIBA + 2), 0x02, "error, not active");
         assert!(!m.levels.get(pin(0)));
         assert_eq!(m.config_read(4) >> 16 & 0x3800, 0x2000, "received master abort");
+        let saved = m.save();
+        let mut restored = Machine::usual(100);
+        restored.ide.restore(&mut StateReader::new(&saved)).unwrap();
+        assert_eq!(restored.config_read(4), m.config_read(4));
         m.config_write(7, &[0x20]);
         assert_eq!(m.config_read(4) >> 16 & 0x3800, 0);
         m.outb(BMIBA + 2, 0x02);

@@ -22,6 +22,7 @@ fn packet(m: &mut Machine, features: u8, limit: u16, cdb: &[u8; 12]) {
 fn pio_in(m: &mut Machine, limit: u16, cdb: &[u8; 12]) -> Result<Vec<u8>, u8> {
     packet(m, 0, limit, cdb);
     let mut data = Vec::new();
+    let mut last_odd = None;
     loop {
         let status = m.poll(BASE);
         if status & 1 != 0 {
@@ -34,6 +35,8 @@ fn pio_in(m: &mut Machine, limit: u16, cdb: &[u8; 12]) -> Result<Vec<u8>, u8> {
         assert_eq!(m.inb(BASE + 2) & 3, 2, "interrupt reason: data to the host");
         let n = usize::from(u16::from_le_bytes([m.inb(BASE + 4), m.inb(BASE + 5)]));
         assert!(n <= usize::from(limit));
+        assert!(last_odd.is_none(), "only the last block may be odd");
+        last_odd = (n % 2 != 0).then_some(n);
         let mut block = vec![0; n.next_multiple_of(2)];
         m.ins(BASE, 2, &mut block);
         data.extend(&block[..n]);
@@ -211,4 +214,24 @@ fn overlap_is_refused_and_device_reset_ends_anything() {
     assert_eq!(m.inb(BASE + 7), 0);
     assert_eq!([1, 2, 3, 4, 5].map(|r| m.inb(BASE + r)), [1, 1, 1, 0x14, 0xeb]);
     assert_eq!(pio_in(&mut m, 0, &cdb(&[0])), Ok(vec![]));
+}
+
+/// As a driver does it that sleeps: an interrupt for each DRQ block, and one for the status.
+#[test]
+fn packets_by_interrupt() {
+    let mut m = ready();
+    m.inb(BASE + 7);
+    let before = m.edges[1];
+    packet(&mut m, 0, 4096, &cdb(&[0x28, 0, 0, 0, 0, 3, 0, 0, 4]));
+    assert_eq!(m.edges[1], before, "no interrupt asks for the packet");
+    for n in 0..2 {
+        m.wait_irq(1);
+        assert_eq!(m.inb(BASE + 7) & 0x89, 8);
+        let mut block = vec![0; 4096];
+        m.ins(BASE, 2, &mut block);
+        assert!(block == pattern(4_000)[(3 + 2 * n) * 2048..][..4096]);
+    }
+    m.wait_irq(1);
+    assert_eq!((m.inb(BASE + 7), m.inb(BASE + 2) & 3), (0x50, 3));
+    assert_eq!(m.edges[1], before + 3);
 }

@@ -78,7 +78,7 @@ fn a_write_error_is_a_device_fault_at_its_sector() {
     let mut m = flawed(30..31, On::Writes);
     m.taskfile(0x1f0, 0xe0, 16, 20);
     m.outb(0x1f7, 0x30);
-    let data = vec![0xa5; 16 * 512];
+    let data: Vec<u8> = (0..16 * 512u32).map(|i| (i / 512 * 3 + i) as u8).collect();
     m.outs(0x1f0, 2, &data[..512]);
     for sector in data[512..].chunks(512) {
         m.wait_irq(0);

@@ -188,3 +188,18 @@ fn odd_accesses_are_served() {
     assert_eq!(dword[..2], [0x40, 0x00], "32-bit PIO");
     assert_eq!(u16::from_le_bytes([dword[2], dword[3]]), 1, "a medium of 100 sectors has one cylinder");
 }
+
+#[test]
+fn a_busy_drive_hears_nothing_but_resets() {
+    let mut m = Machine::usual(100);
+    m.taskfile(0x1f0, 0xe0, 1, 42);
+    m.outb(0x1f7, 0x20);
+    m.taskfile(0x1f0, 0xf0, 9, 7);
+    m.outb(0x1f7, 0xec);
+    assert_eq!(m.poll(0x1f0), 0x58);
+    let mut sector = vec![0; 512];
+    m.taskfile(0x1f0, 0xf0, 9, 7);
+    m.ins(0x1f0, 2, &mut sector);
+    assert!(sector == common::pattern(100)[42 * 512..43 * 512]);
+    assert_eq!([2, 3, 6].map(|r| m.inb(0x1f0 + r)), [0, 42, 0xe0]);
+}
