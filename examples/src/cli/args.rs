@@ -108,7 +108,7 @@ pub(crate) struct Args {
     /// Where the screen goes: none, terminal, vnc=ADDR, web=ADDR (terminal when interactive, else none)
     #[arg(long, value_name = "WHERE")]
     pub(crate) screen: Option<ScreenArg>,
-    /// PNG of the screen at that virtual time, or at exit; may repeat
+    /// PNG of the screen at that virtual time, or at exit (NAME.txt: the cells of a text screen); may repeat
     #[arg(long, value_name = "PATH[@SECONDS]")]
     pub(crate) screenshot: Vec<Timed>,
     /// Types on the keyboard ({enter}, {ctrl-alt-del}, {f1} ...); may repeat

@@ -4,6 +4,7 @@ mod args;
 mod demo;
 mod failure;
 mod fault;
+mod grid;
 mod images;
 mod run;
 mod session;

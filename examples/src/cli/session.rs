@@ -12,6 +12,7 @@ use slotone_vmm_core::{DeviceId, Machine, RunExit};
 
 use super::args::Timed;
 use super::failure::Failure;
+use super::grid;
 
 /// Virtual time between two looks at the machine's output.
 const STEP: u64 = 10_000_000;
@@ -202,16 +203,23 @@ impl Session {
         found
     }
 
-    /// The screen as a PNG file.
+    /// The screen as a file: a PNG, or the cells of a text screen if the name ends in `.txt`.
     pub(crate) fn take_screenshot(&self, path: &str) -> Result<(), Failure> {
+        let file = std::path::Path::new(path);
+        if file.extension().is_some_and(|e| e == "txt") {
+            let Some(screen) = self.text_screen() else {
+                return Err(Failure::usage(format!("{path}: the screen is not in a text mode; save a .png")));
+            };
+            return std::fs::write(file, grid::to_text(&screen))
+                .map_err(|e| Failure::usage(format!("{path}: {e}; check the folder and its room")));
+        }
         let Some(frame) = self.frame() else {
             return Err(Failure::usage(format!(
                 "{path}: the machine has no video device to take a picture of"
             )));
         };
         let image = Image { width: frame.width, height: frame.height, rgb: &frame.rgb };
-        save_png(std::path::Path::new(path), &image)?;
-        Ok(())
+        Ok(save_png(file, &image)?)
     }
 
     fn frame(&self) -> Option<slotone_s3trio::Frame> {
