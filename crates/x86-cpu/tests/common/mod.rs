@@ -116,6 +116,8 @@ impl Machine {
         }
         m.write32(TSS + 4, STACK0 - 0x1000);
         m.write32(TSS + 8, u32::from(DATA0));
+        // No permission bitmap.
+        m.write16(TSS + 0x66, 0xFFFF);
         m
     }
 
@@ -134,6 +136,17 @@ impl Machine {
     pub fn read32(&self, at: u32) -> u32 {
         let b = self.bus.ram.slice(u64::from(at), 4).unwrap();
         u32::from_le_bytes([b[0], b[1], b[2], b[3]])
+    }
+
+    /// Lets an exception be handled in a task of its own, TASK2, so that it needs nothing of the faulting one.
+    pub fn handle_in_task(&mut self, vector: u8) {
+        self.write32(TSS2 + 0x1C, PAGE_DIRECTORY);
+        self.write32(TSS2 + 0x20, HANDLERS + u32::from(vector));
+        self.write32(TSS2 + 0x38, STACK3);
+        for (i, s) in [DATA0, CODE0, DATA0, DATA0, 0, 0].into_iter().enumerate() {
+            self.write32(TSS2 + 0x48 + 4 * i as u32, u32::from(s));
+        }
+        self.gate(vector, gate(TASK2, 0, 0x85, 0));
     }
 
     /// Puts a descriptor into the GDT, or the LDT if the selector says so.
