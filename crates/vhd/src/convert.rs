@@ -69,7 +69,7 @@ pub fn convert(
 ) -> Result<()> {
     let target = target.as_ref();
     if target.symlink_metadata().is_ok() {
-        return Err(Error::new(target, std::io::Error::from(std::io::ErrorKind::AlreadyExists)));
+        return Err(Error::new(target, exists()));
     }
     let partial = partial_name(target);
     // Only a conversion to the same name that was killed leaves one.
@@ -81,6 +81,10 @@ pub fn convert(
         sync_folder(target);
     }
     done.map_err(|e| if e.path() == partial { Error::new(target, e.into_kind()) } else { e })
+}
+
+fn exists() -> std::io::Error {
+    std::io::Error::new(std::io::ErrorKind::AlreadyExists, "the file exists already; nothing is overwritten")
 }
 
 pub(crate) fn partial_name(target: &Path) -> PathBuf {
@@ -101,7 +105,7 @@ fn give_name(partial: &Path, target: &Path) -> Result<()> {
         }
     }
     if target.symlink_metadata().is_ok() {
-        return Err(fail(std::io::ErrorKind::AlreadyExists.into()));
+        return Err(fail(exists()));
     }
     std::fs::rename(partial, target).map_err(fail)
 }

@@ -30,7 +30,7 @@ fn raw(path: &Path, as_json: bool) -> Result<ExitCode, Failure> {
     if as_json {
         println!("{:#}", json!({ "path": path, "kind": "raw", "size": size, "empty": !data }));
     } else {
-        println!("{}: no VHD; as a linked disk it has {} bytes", path.display(), bytes(size));
+        println!("{}: no VHD; as a linked disk it has {}", path.display(), bytes(size));
     }
     Ok(ExitCode::SUCCESS)
 }

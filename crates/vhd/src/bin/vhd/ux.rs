@@ -89,9 +89,9 @@ impl FromStr for Size {
 pub(crate) fn bytes(n: u64) -> String {
     let units = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
     match units.into_iter().find(|(_, shift)| n >= 1 << shift) {
-        Some((unit, shift)) if n.trailing_zeros() >= shift => format!("{n} ({} {unit})", n >> shift),
-        Some((unit, shift)) => format!("{n} ({:.2} {unit})", n as f64 / (1u64 << shift) as f64),
-        None => format!("{n}"),
+        Some((unit, shift)) if n.trailing_zeros() >= shift => format!("{n} bytes ({} {unit})", n >> shift),
+        Some((unit, shift)) => format!("{n} bytes ({:.2} {unit})", n as f64 / (1u64 << shift) as f64),
+        None => format!("{n} bytes"),
     }
 }
 

@@ -24,13 +24,7 @@ pub(crate) fn create(c: &Create) -> Done {
     };
     let block = u32::try_from(c.block_size.0).map_err(|_| Failure::new("the block size is too large"))?;
     let disk = Vhd::create(&c.path, &options.block_size(block))?;
-    println!(
-        "{}: {} disk of {} bytes, id {}",
-        c.path.display(),
-        disk.kind().name(),
-        bytes(disk.size()),
-        disk.id()
-    );
+    println!("{}: {} disk of {}, id {}", c.path.display(), disk.kind().name(), bytes(disk.size()), disk.id());
     disk.close()?;
     Ok(ExitCode::SUCCESS)
 }
@@ -103,7 +97,7 @@ pub(crate) fn resize(path: &Path, size: u64, shrink: bool) -> Done {
     }
     let before = disk.size();
     let disk = disk.resize(size, shrink)?;
-    println!("{}: {} -> {} bytes", path.display(), bytes(before), bytes(disk.size()));
+    println!("{}: {} -> {}", path.display(), bytes(before), bytes(disk.size()));
     disk.close()?;
     Ok(ExitCode::SUCCESS)
 }
