@@ -56,6 +56,17 @@ pub(crate) struct Pending {
     pub(crate) trap: bool,
 }
 
+/// Which inputs hear of their level when all nets are computed anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tell {
+    /// All: the machine has just been built.
+    All,
+    /// Those whose level is another than before: after a reset, through which devices know their inputs.
+    Changed,
+    /// None: after a restore, when each device has its own memory of its inputs back.
+    None,
+}
+
 impl Pending {
     pub(crate) fn any(self) -> bool {
         self.init || self.reset || self.power_off || self.trap
@@ -117,7 +128,7 @@ impl fmt::Debug for Slot {
 
 /// Devices, wires, memory and time.
 #[derive(Debug)]
-pub struct Board {
+pub(crate) struct Board {
     slots: Vec<Slot>,
     nets: Vec<Net>,
     pub(crate) ram: Memory,
@@ -127,6 +138,8 @@ pub struct Board {
     pub(crate) config_port: ConfigPort,
     pub(crate) time: Timebase,
     now: VmInstant,
+    /// Instruction count of the last [`Board::sync`].
+    synced: u64,
     next: Option<(VmInstant, u16)>,
     lines: VecDeque<(u16, Pin, bool)>,
     settling: bool,
@@ -151,6 +164,9 @@ fn next_map_generation() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
+/// With the real clock, the most virtual nanoseconds that pass for one instruction: many times what one takes.
+const MOST_NANOS_PER_INSTRUCTION: u64 = 1_000;
+
 /// Line changes that one outside event may cause before the rest is dropped: far above what wired chips need.
 const LINE_STORM: u32 = 10_000;
 
@@ -166,6 +182,7 @@ impl Board {
             config_port: ConfigPort::default(),
             time: Timebase::new(mode),
             now: VmInstant::ZERO,
+            synced: 0,
             next: None,
             lines: VecDeque::new(),
             settling: false,
@@ -237,7 +254,7 @@ impl Board {
         for i in 0..self.slots.len() as u16 {
             self.after_call(i);
         }
-        self.settle_levels();
+        self.settle_levels(Tell::None);
     }
 
     pub(crate) fn attach_media<T: Device + DiskClient>(
@@ -284,8 +301,9 @@ impl Board {
         }
     }
 
-    /// Reads every output pin and gives every input its level: after building, reset and restore.
-    pub(crate) fn settle_levels(&mut self) {
+    /// Computes every net from the output pins, and gives the inputs that `tell` chooses their level.
+    pub(crate) fn settle_levels(&mut self, tell: Tell) {
+        let before: Vec<bool> = self.nets.iter().map(|n| n.sources != 0).collect();
         for i in 0..self.slots.len() as u16 {
             let levels = self.device(i).levels();
             for (pin, net, bit) in self.slots[usize::from(i)].wires.clone() {
@@ -294,13 +312,15 @@ impl Board {
             }
         }
         let nets: Vec<(Sink, bool)> = self.nets.iter().map(|n| (n.sink, n.sources != 0)).collect();
-        for (sink, level) in nets {
+        for ((sink, level), before) in nets.into_iter().zip(before) {
             match sink {
                 Sink::CpuIntr => self.intr = level,
                 Sink::CpuNmi => self.nmi = level,
                 Sink::CpuA20 => self.a20 = level,
                 Sink::Input(id, pin) => {
-                    self.call(id.0, |d, cx| d.input(cx, pin, level));
+                    if tell == Tell::All || (tell == Tell::Changed && level != before) {
+                        self.call(id.0, |d, cx| d.input(cx, pin, level));
+                    }
                 }
                 Sink::CpuInit | Sink::Reset | Sink::PowerOff => {}
             }
@@ -469,7 +489,7 @@ impl Board {
         }
         self.config_port = ConfigPort::default();
         self.lines.clear();
-        self.settle_levels();
+        self.settle_levels(Tell::Changed);
         self.pending = Pending::default();
     }
 
@@ -492,7 +512,20 @@ impl Board {
     /// Brings time up to the clock and runs every tick that is due, in order of (deadline, device). With the real clock it
     /// stops early once a tick has raised the CPU's interrupt, so that late ticks reach the guest one by one.
     pub(crate) fn sync(&mut self, retired: u64) {
+        let mut target = self.time.target(retired).min(self.limit).max(self.now);
+        if self.time.mode() == ClockMode::Real {
+            // A host that was busy elsewhere does not make the guest miss what a real processor would have seen: lost time is
+            // made up for at a pace at which its handlers keep up. While it is halted, `catch_up` does it.
+            let passed = retired.saturating_sub(std::mem::replace(&mut self.synced, retired));
+            target = target.min(self.now + passed.saturating_mul(MOST_NANOS_PER_INSTRUCTION));
+        }
+        self.advance(target);
+    }
+
+    /// As [`Board::sync`] for a processor that is halted: no instruction has to pass for time to pass.
+    pub(crate) fn catch_up(&mut self, retired: u64) {
         let target = self.time.target(retired).min(self.limit).max(self.now);
+        self.synced = retired;
         self.advance(target);
     }
 

@@ -166,8 +166,9 @@ impl CpuBus for Board {
     }
 
     fn tsc(&mut self, retired: u64) -> u64 {
-        // 1 GHz: one count a nanosecond. The clock itself, not the (possibly lagging) time of the devices, so that it never stands still.
-        self.time.target(retired).as_nanos()
+        // 1 GHz of the devices' own time, one count a nanosecond: a guest calibrates one against the other.
+        self.sync(retired);
+        self.now().as_nanos()
     }
 
     fn ferr(&mut self, retired: u64, level: bool) {

@@ -11,7 +11,7 @@ use slotone_bus::mem::Memory;
 use slotone_bus::{Cx, Device, LentId, ResetKind, VmInstant};
 use slotone_firmware::Firmware;
 
-use crate::board::{Board, BoardStats, DeviceId};
+use crate::board::{Board, BoardStats, DeviceId, Tell};
 use crate::clock::ClockMode;
 use crate::firmware::{Trap, service};
 use crate::linux::LinuxImage;
@@ -135,7 +135,7 @@ impl Machine {
             resets: 0,
             wait_for_host: false,
         };
-        machine.board.settle_levels();
+        machine.board.settle_levels(Tell::All);
         machine.board.set_now(VmInstant::ZERO, machine.cpu.retired());
         machine
     }
@@ -258,6 +258,8 @@ impl Machine {
         if self.board.time.mode() == ClockMode::Counted {
             let ahead = if target == VmInstant::MAX { self.board.now() + wait } else { target };
             self.board.jump(ahead, retired);
+        } else {
+            self.board.catch_up(retired);
         }
         None
     }
