@@ -3,8 +3,7 @@
 use super::*;
 use crate::model;
 use crate::ops::{
-    alu, bcd, bit, control, data, far, io, muldiv, protection, shift, stack, string, system, x87,
-    x87_fast,
+    alu, bcd, bit, control, data, far, io, muldiv, protection, shift, stack, string, system, x87, x87_fast,
 };
 
 impl Decoder<'_> {
@@ -350,9 +349,7 @@ impl Decoder<'_> {
             (0xDD, false, 3) => x87_fast::fstp_st,
             (0xD9, false, 5) if self.op.modrm != 0xEF => x87_fast::fld_constant,
             (0xDB, false, 5 | 6) => self.needs(model::CMOV, x87_fast::fcomi),
-            (0xDF, false, 5 | 6) | (0xDA | 0xDB, false, 0..=3) => {
-                self.needs(model::CMOV, x87::register_form)
-            }
+            (0xDF, false, 5 | 6) | (0xDA | 0xDB, false, 0..=3) => self.needs(model::CMOV, x87::register_form),
             (_, true, _) => x87::memory,
             _ => x87::register_form,
         }
