@@ -1,9 +1,13 @@
 //! Runs a script on a device and watches the rules.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use slotone_block::{BlockBackend, DiskClient, perform};
 use slotone_bus::mem::Memory;
 use slotone_bus::state::{StateReader, StateWriter};
-use slotone_bus::{At, Cx, Device, DmaFault, LentId, Pin, PinLevels, Port, ResetKind, VmInstant, Window};
+use slotone_bus::{
+    At, Cx, Device, DmaFault, InspectValue, LentId, Pin, PinLevels, Port, ResetKind, VmInstant, Window,
+};
 use thiserror::Error;
 
 use crate::script::{Operation, Script};
@@ -28,6 +32,16 @@ pub enum Violation {
     DmaStorm {
         /// Bytes.
         bytes: u64,
+    },
+    /// A burst returned another number of bytes than whole elements, at least one.
+    #[error("a burst of {len} bytes in elements of {width} says that it did {done}")]
+    Burst {
+        /// Bytes offered.
+        len: usize,
+        /// Bytes of an element.
+        width: usize,
+        /// Bytes that it says were done.
+        done: usize,
     },
     /// `levels` and the log of line changes disagree.
     #[error("pin {pin} is {level} by levels(), {logged} by the last line change")]
@@ -56,6 +70,15 @@ pub enum Violation {
         /// Bytes after.
         after: usize,
     },
+    /// A restored device differs from the one that was saved.
+    #[error("the {0} of the restored device are not those of the one that was saved")]
+    Restored(&'static str),
+    /// A device refused a state and changed nevertheless.
+    #[error("the device refused a damaged state, and changed")]
+    Refused,
+    /// Two devices that went through the same script, one of them saved and restored after every operation, do not agree.
+    #[error("a device that is saved and restored on the way goes on differently")]
+    Diverged,
 }
 
 /// Bytes of memory from address 0 that DMA reaches.
@@ -64,6 +87,9 @@ const RAM: usize = 1 << 20;
 const DMA_MOST: u64 = 64 << 20;
 /// Ticks per [`Operation::Advance`] that are still no storm: a tick a microsecond, and some.
 const TICKS_LEAST: u32 = 10_000;
+/// Ticks and bytes of DMA after which a script ends early, so that every input takes a bounded time.
+const TICKS_ALL: u32 = 40_000;
+const DMA_ALL: u64 = 96 << 20;
 
 struct Board {
     ram: Memory,
@@ -71,10 +97,17 @@ struct Board {
     logged: PinLevels,
     known: u64,
     dma: u64,
+    dma_all: u64,
+    /// What a guest could see of the operation: data read, lines moved, memory written.
+    seen: DefaultHasher,
 }
 
 impl Port for Board {
     fn line(&mut self, pin: Pin, level: bool) {
+        // Repeats are nobody's business.
+        if self.known >> (pin.0 & 63) & 1 == 0 || self.logged.get(pin) != level {
+            (pin.0, level).hash(&mut self.seen);
+        }
         self.logged = self.logged.with(pin, level);
         self.known |= 1 << (pin.0 & 63);
     }
@@ -84,6 +117,7 @@ impl Port for Board {
     }
     fn dma_write(&mut self, address: u64, data: &[u8]) -> Result<(), DmaFault> {
         self.dma += data.len() as u64;
+        (address, data).hash(&mut self.seen);
         self.ram.write(address, data).map_err(|_| DmaFault { address, len: data.len() })
     }
     fn lent(&mut self, id: LentId) -> Option<&mut Memory> {
@@ -96,19 +130,33 @@ struct Disks<D> {
     media: Vec<Option<Box<dyn BlockBackend>>>,
 }
 
+/// What [`Operation::Host`] does: gets the number of the event and its data.
+type Host<D> = Box<dyn FnMut(&mut D, &mut Cx<'_>, u8, &[u8])>;
+/// Gives a device that is about to take a state what its owner gave the old one.
+type Prepare<D> = Box<dyn Fn(&D, &mut D)>;
+
 /// One device under test.
 pub struct Harness<D> {
     make: Box<dyn Fn() -> D>,
     device: D,
     board: Board,
     now: VmInstant,
+    ticks: u32,
     disk: Option<Disks<D>>,
+    host: Option<Host<D>>,
+    prepare: Option<Prepare<D>>,
 }
 
 impl<D: Device> std::fmt::Debug for Harness<D> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Harness").field("now", &self.now).finish_non_exhaustive()
     }
+}
+
+fn saved<D: Device>(device: &D) -> Vec<u8> {
+    let mut w = StateWriter::new();
+    device.save(&mut w);
+    w.into_bytes()
 }
 
 impl<D: Device> Harness<D> {
@@ -125,8 +173,34 @@ impl<D: Device> Harness<D> {
             logged: PinLevels::default(),
             known: 0,
             dma: 0,
+            dma_all: 0,
+            seen: DefaultHasher::new(),
         };
-        Self { make: Box::new(make), device, board, now: VmInstant::ZERO, disk: None }
+        Self {
+            make: Box::new(make),
+            device,
+            board,
+            now: VmInstant::ZERO,
+            ticks: 0,
+            disk: None,
+            host: None,
+            prepare: None,
+        }
+    }
+
+    /// Says what [`Operation::Host`] does to the device.
+    #[must_use]
+    pub fn with_host(mut self, host: impl FnMut(&mut D, &mut Cx<'_>, u8, &[u8]) + 'static) -> Self {
+        self.host = Some(Box::new(host));
+        self
+    }
+
+    /// Says how a new device becomes one that can take the old one's state: `prepare(old, new)` puts in what is no part of the state
+    /// and does not come from `make` (a disc inserted on the way).
+    #[must_use]
+    pub fn with_prepare(mut self, prepare: impl Fn(&D, &mut D) + 'static) -> Self {
+        self.prepare = Some(Box::new(prepare));
+        self
     }
 
     /// The device.
@@ -134,15 +208,75 @@ impl<D: Device> Harness<D> {
         &self.device
     }
 
-    /// Runs the whole script.
+    /// Virtual time.
+    pub fn now(&self) -> VmInstant {
+        self.now
+    }
+
+    /// A memory lent to the device.
+    pub fn lent(&self, id: LentId) -> Option<&Memory> {
+        self.board.lent.iter().find(|(i, _)| *i == id).map(|(_, m)| m)
+    }
+
+    /// Runs the whole script, or as much of it as fits the time that one input may take.
     ///
     /// # Errors
     /// The index of the operation after which a rule was broken, and the rule.
     pub fn run(&mut self, script: &Script) -> Result<(), (usize, Violation)> {
         for (i, operation) in script.operations.iter().enumerate() {
             self.step(operation).map_err(|v| (i, v))?;
+            if self.is_spent() {
+                break;
+            }
         }
         Ok(())
+    }
+
+    /// Runs the script on this device and on a twin that is saved and restored after every operation. A guest must not see a
+    /// difference: what it read, how the lines moved, what DMA wrote, the registers that `inspect` shows.
+    ///
+    /// # Errors
+    /// As [`Harness::run`]; [`Violation::Diverged`] if the two do not agree.
+    pub fn run_beside(&mut self, twin: &mut Self, script: &Script) -> Result<(), (usize, Violation)> {
+        for (i, operation) in script.operations.iter().enumerate() {
+            let both = [&mut *self, &mut *twin].map(|it| it.step(operation).map(|()| it.digest()));
+            let [own, other] = both;
+            if own.map_err(|v| (i, v))? != other.map_err(|v| (i, v))? {
+                return Err((i, Violation::Diverged));
+            }
+            if self.is_spent() {
+                break;
+            }
+            if !matches!(operation, Operation::SaveRestore) {
+                twin.step(&Operation::SaveRestore).map_err(|v| (i, v))?;
+            }
+        }
+        if saved(&self.device) != saved(&twin.device) {
+            return Err((script.operations.len().saturating_sub(1), Violation::Diverged));
+        }
+        Ok(())
+    }
+
+    /// Whether the script has taken as much time as one input may.
+    pub fn is_spent(&self) -> bool {
+        self.ticks > TICKS_ALL || self.board.dma_all > DMA_ALL
+    }
+
+    /// Everything that could be seen of the last operation, and of the device now.
+    fn digest(&mut self) -> u64 {
+        let mut hash = std::mem::take(&mut self.board.seen);
+        self.device.levels().0.hash(&mut hash);
+        self.device.next_deadline().hash(&mut hash);
+        for w in self.device.windows().1 {
+            (w.id, w.space, w.base, w.len, w.priority).hash(&mut hash);
+            format!("{:?} {:?}", w.read, w.write).hash(&mut hash);
+        }
+        self.device.inspect(&mut |name, value| match value {
+            // Counters are for people; a saved state need not have them.
+            InspectValue::Count(_) => {}
+            other => (name, format!("{other:?}")).hash(&mut hash),
+        });
+        hash.finish()
     }
 
     /// Runs one operation.
@@ -154,7 +288,9 @@ impl<D: Device> Harness<D> {
             Operation::Read { window, offset, len } => {
                 if let Some(at) = self.place(*window, *offset) {
                     let mut data = [0; 8];
-                    self.call(|d, cx| d.read(cx, at, &mut data[..usize::from(*len)]))?;
+                    let data = &mut data[..usize::from(*len)];
+                    self.call(|d, cx| d.read(cx, at, data))?;
+                    data.hash(&mut self.board.seen);
                 }
             }
             Operation::Write { window, offset, data } => {
@@ -162,24 +298,49 @@ impl<D: Device> Harness<D> {
                     self.call(|d, cx| d.write(cx, at, data))?;
                 }
             }
-            Operation::ReadBurst { window, offset, count } => {
+            Operation::ReadBurst { window, offset, width, count } => {
                 if let Some(at) = self.place(*window, *offset) {
-                    let mut data = vec![0; 2 * usize::from(*count).max(1)];
-                    self.call(|d, cx| d.read_burst(cx, at, 2, &mut data))?;
+                    let width = usize::from(*width);
+                    let mut data = vec![0; width * usize::from(*count).max(1)];
+                    let done = self.call(|d, cx| d.read_burst(cx, at, width, &mut data))?;
+                    let done = burst(data.len(), width, done)?;
+                    (done, &data[..done]).hash(&mut self.board.seen);
+                }
+            }
+            Operation::WriteBurst { window, offset, width, count, pattern } => {
+                if let Some(at) = self.place(*window, *offset) {
+                    let width = usize::from(*width);
+                    let len = width * usize::from(*count).max(1);
+                    let data: Vec<u8> = pattern.iter().copied().cycle().take(len).collect();
+                    let done = self.call(|d, cx| d.write_burst(cx, at, width, &data))?;
+                    burst(data.len(), width, done)?.hash(&mut self.board.seen);
                 }
             }
             Operation::Advance { nanos } => self.advance(u64::from(*nanos))?,
             Operation::Input { pin, level } => self.call(|d, cx| d.input(cx, Pin(*pin), *level))?,
             Operation::Memory { address, data } => {
-                let at = u64::from(*address) % (RAM - 4096) as u64;
+                let at = u64::from(*address) % (RAM - Operation::FILL) as u64;
                 self.board.ram.write(at, data).expect("in bounds by the modulus");
+            }
+            Operation::Host { event, data } => {
+                if let Some(mut host) = self.host.take() {
+                    let result = self.call(|d, cx| host(d, cx, *event, data));
+                    self.host = Some(host);
+                    result?;
+                }
+            }
+            Operation::Intack => {
+                let vector = self.call(|d, cx| d.intack(cx))?;
+                vector.hash(&mut self.board.seen);
             }
             Operation::Reset => {
                 self.device.reset(ResetKind::Bus);
+                self.carry();
                 self.board.known = 0;
                 self.check()?;
             }
             Operation::SaveRestore => self.save_restore()?,
+            Operation::Damage { offset, xor } => self.damage(*offset, *xor)?,
         }
         Ok(())
     }
@@ -201,6 +362,7 @@ impl<D: Device> Harness<D> {
         if self.board.dma > DMA_MOST {
             return Err(Violation::DmaStorm { bytes: self.board.dma });
         }
+        self.board.dma_all += self.board.dma;
         self.carry();
         let (after, windows) = self.device.windows();
         if after == generation && windows != before {
@@ -242,13 +404,16 @@ impl<D: Device> Harness<D> {
         let mut ticks = 0;
         while let Some(deadline) = self.device.next_deadline()
             && deadline <= target
+            && !self.is_spent()
         {
             self.now = self.now.max(deadline);
+            self.now.hash(&mut self.board.seen);
             self.call(|d, cx| d.tick(cx))?;
             if self.device.next_deadline() == Some(deadline) {
                 return Err(Violation::DeadlineStuck(deadline));
             }
             ticks += 1;
+            self.ticks += 1;
             if ticks > most {
                 return Err(Violation::TickStorm { ticks, nanos });
             }
@@ -257,23 +422,71 @@ impl<D: Device> Harness<D> {
         Ok(())
     }
 
-    fn save_restore(&mut self) -> Result<(), Violation> {
-        let save = |device: &D| {
-            let mut w = StateWriter::new();
-            device.save(&mut w);
-            w.into_bytes()
-        };
-        let before = save(&self.device);
+    fn fresh(&self) -> D {
         let mut fresh = (self.make)();
+        if let Some(prepare) = &self.prepare {
+            prepare(&self.device, &mut fresh);
+        }
+        fresh
+    }
+
+    fn save_restore(&mut self) -> Result<(), Violation> {
+        let before = saved(&self.device);
+        let mut fresh = self.fresh();
         fresh.restore(&mut StateReader::new(&before)).map_err(|e| Violation::Restore(e.to_string()))?;
-        let after = save(&fresh);
+        let after = saved(&fresh);
         if before != after {
             return Err(Violation::State { before: before.len(), after: after.len() });
         }
-        self.device = fresh;
+        let old = std::mem::replace(&mut self.device, fresh);
         self.carry();
+        for (what, same) in [
+            ("lines", old.levels() == self.device.levels()),
+            ("windows", old.windows().1 == self.device.windows().1),
+            ("deadlines", old.next_deadline() == self.device.next_deadline()),
+        ] {
+            if !same {
+                return Err(Violation::Restored(what));
+            }
+        }
         self.check()
     }
+
+    fn damage(&mut self, offset: u16, xor: u8) -> Result<(), Violation> {
+        let good = saved(&self.device);
+        let mut bad = good.clone();
+        let Some(at) = usize::from(offset).checked_rem(bad.len()) else { return Ok(()) };
+        bad[at] ^= xor;
+        match self.device.restore(&mut StateReader::new(&bad)) {
+            Ok(()) => {
+                self.carry();
+                self.board.known = 0;
+                self.check()
+            }
+            Err(_) if saved(&self.device) != good => Err(Violation::Refused),
+            Err(_) => self.check(),
+        }
+    }
+}
+
+fn burst(len: usize, width: usize, done: usize) -> Result<usize, Violation> {
+    if done == 0 || done > len || !done.is_multiple_of(width) {
+        return Err(Violation::Burst { len, width, done });
+    }
+    Ok(done)
+}
+
+/// Runs a script as [`Harness::run_beside`] does on two devices from `make`.
+///
+/// # Panics
+/// If a rule is broken; the message has the rule, the operation and the whole script as text, ready to be kept as a test.
+pub fn assert_rules<D: Device>(make: impl Fn() -> Harness<D>, script: &Script) -> Harness<D> {
+    let (mut own, mut twin) = (make(), make());
+    if let Err((index, violation)) = own.run_beside(&mut twin, script) {
+        let operation = script.operations.get(index).map(ToString::to_string).unwrap_or_default();
+        panic!("line {} ({operation}): {violation}\n{script}", index + 1);
+    }
+    own
 }
 
 impl<D: Device + DiskClient> Harness<D> {
@@ -299,6 +512,11 @@ mod tests {
         stuck: bool,
         silent: bool,
         forgetful: bool,
+        /// Counts reads, and does not save that.
+        reads: u8,
+        counting: bool,
+        /// Takes a part of a state that it refuses.
+        hasty: bool,
     }
 
     const WINDOW: [Window; 1] = [Window::io(WindowId(0), 0x40, 4)];
@@ -308,7 +526,8 @@ mod tests {
             (Generation(0), &WINDOW)
         }
         fn read(&mut self, _: &mut Cx<'_>, _: At, data: &mut [u8]) {
-            data.fill(u8::from(self.out));
+            self.reads += u8::from(self.counting);
+            data.fill(u8::from(self.out) + self.reads);
         }
         fn write(&mut self, cx: &mut Cx<'_>, _: At, data: &[u8]) {
             self.deadline = Some(cx.now() + u64::from(data[0]) + 1);
@@ -333,7 +552,14 @@ mod tests {
             w.section("timer", 1, &(self.deadline, self.out));
         }
         fn restore(&mut self, r: &mut StateReader<'_>) -> Result<(), StateError> {
-            (self.deadline, self.out) = r.section("timer", 1)?;
+            let (deadline, out) = r.section("timer", 1)?;
+            if self.hasty {
+                self.deadline = deadline;
+            }
+            if deadline > Some(VmInstant::from_nanos(1 << 32)) {
+                return Err(StateError::Invalid { section: "timer".into(), what: "deadline".into() });
+            }
+            (self.deadline, self.out) = (deadline, out);
             if self.forgetful {
                 self.deadline = None;
             }
@@ -356,5 +582,39 @@ mod tests {
         assert!(matches!(silent, Err((2, Violation::Levels { pin: 0, .. }))));
         let forgetful = run(|| Timer { forgetful: true, ..Timer::default() }, script);
         assert!(matches!(forgetful, Err((1, Violation::State { .. }))));
+    }
+
+    #[test]
+    fn a_twin_finds_what_is_not_in_the_state() {
+        let script: Script = "r 0+0 1\nw 0+1 05\nrr 0+0 1 3".parse().unwrap();
+        let pair = |counting| {
+            let make = move || Harness::new(move || Timer { counting, ..Timer::default() });
+            make().run_beside(&mut make(), &script)
+        };
+        assert_eq!(pair(false), Ok(()));
+        assert_eq!(pair(true), Err((2, Violation::Diverged)));
+    }
+
+    #[test]
+    fn a_refused_state_changes_nothing() {
+        // The state: name (4 + 5 bytes), version (2), length (4), whether there is a deadline (1), the deadline (8), the level (1).
+        let script = "w 0+0 09\ndamage 17 ff\ndamage 18 01\nt 100\nt 100";
+        assert_eq!(run(Timer::default, script), Ok(()));
+        let hasty = run(|| Timer { hasty: true, ..Timer::default() }, script);
+        assert_eq!(hasty, Err((1, Violation::Refused)));
+    }
+
+    #[test]
+    fn a_long_script_ends() {
+        let mut harness = Harness::new(Timer::default);
+        for _ in 0..=TICKS_ALL {
+            harness.step(&Operation::Write { window: 0, offset: 0, data: vec![0] }).unwrap();
+            harness.step(&Operation::Advance { nanos: 1000 }).unwrap();
+        }
+        assert!(harness.is_spent());
+        let (deadline, now) = (harness.device().deadline, harness.now());
+        harness.step(&Operation::Write { window: 0, offset: 0, data: vec![0] }).unwrap();
+        harness.step(&Operation::Advance { nanos: 1000 }).unwrap();
+        assert!(harness.device().deadline > deadline && harness.now() > now);
     }
 }

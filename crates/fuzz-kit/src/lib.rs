@@ -9,7 +9,7 @@
 mod harness;
 mod script;
 
-pub use harness::{Harness, Violation};
+pub use harness::{Harness, Violation, assert_rules};
 pub use script::{Operation, ParseError, Script};
 
 #[cfg(doctest)]
