@@ -1,6 +1,6 @@
 //! The register frame a stub pushes onto the guest's stack before it traps.
 //!
-//! From the stack pointer up: the answer to the stub, the state of a waiting service, ES, DS, the registers as PUSHAD
+//! From the stack pointer up: the answer to the stub and the state of a waiting service, all zero at first, ES, DS, the registers as PUSHAD
 //! leaves them, the service number, and the caller's IRET image. A service changes registers by changing the
 //! frame; carry and zero go into the flags of the IRET image. A service that waits finds its own state again in
 //! the frame, so services nest like the interrupts that call them and nothing is kept outside guest memory.

@@ -100,6 +100,8 @@ fn the_screen_says_what_was_found() {
     assert!(screen.iter().any(|row| row == "Secondary master : Virtual CD"), "{screen:?}");
     assert!(screen.iter().any(|row| row.contains("16384 KB")), "{screen:?}");
     assert_eq!(mock.memory[0x475], 1);
+    // Both masters may use DMA.
+    assert!(mock.log.contains(&(0xFFA2, 0x20)) && mock.log.contains(&(0xFFAA, 0x20)));
     // Text mode 3, grey on black.
     assert_eq!((mock.memory[0x449], mock.memory[0xB_8001]), (3, 7));
 }

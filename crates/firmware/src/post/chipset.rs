@@ -3,6 +3,7 @@
 use super::pci::{self, HOST_BRIDGE, IDE, ISA_BRIDGE, PM_BASE, POWER, SCI, SMBUS_BASE};
 use crate::Firmware;
 use crate::initiator::{Initiator, InitiatorExt};
+use crate::int13::drives::{Drive, Kind};
 
 /// First of the PAM registers of the host bridge; the others follow.
 const PAM0: u8 = 0x59;
@@ -64,4 +65,16 @@ pub(super) fn piix4(firmware: &Firmware, bus: &mut dyn Initiator) {
     IDE.write16(bus, 0x42, 0x8000);
     let command = IDE.read16(bus, 4);
     IDE.write16(bus, 4, command | 1);
+}
+
+/// Bus-master status registers: a bit for each drive that is there says that it may use DMA.
+pub(super) fn announce_dma(bus: &mut dyn Initiator, list: &[Drive]) {
+    let base = IDE.read16(bus, 0x20) & 0xFFF0;
+    if base == 0 {
+        return;
+    }
+    for (port, first) in [(base + 2, 0), (base + 10, 2)] {
+        let present = |slot: u8| list.iter().any(|drive| drive.slot == slot && drive.kind != Kind::None);
+        bus.outb(port, u8::from(present(first)) << 5 | u8::from(present(first + 1)) << 6);
+    }
 }

@@ -400,6 +400,7 @@ fn finish(firmware: &Firmware, bus: &mut dyn Initiator) {
     let list = drives::read_all(bus);
     print(bus, "\n");
     drives::publish(bus, &list);
+    chipset::announce_dma(bus, &list);
 
     let disks = list.iter().filter(|drive| drive.is_disk()).count() as u8;
     let bits = bus.get8(FOUND);

@@ -177,10 +177,6 @@ impl Emitter {
         self.db(&[0x83, 0xC4, bytes]);
     }
 
-    pub(crate) fn sub_sp(&mut self, bytes: u8) {
-        self.db(&[0x83, 0xEC, bytes]);
-    }
-
     /// `mov ax, [bp + offset]`
     pub(crate) fn mov_ax_bp(&mut self, offset: usize) {
         self.db(&[0x8B, 0x46, offset as u8]);

@@ -21,8 +21,10 @@ fn emit_trap(a: &mut Emitter) -> Label {
     a.pushad();
     a.push_ds();
     a.push_es();
-    a.sub_sp(LOCAL_BYTES as u8);
-    a.push_dword_0(); // answer and phase
+    // The service's state, phase and answer: all zero.
+    for _ in 0..(LOCAL_BYTES + 4) / 4 {
+        a.push_dword_0();
+    }
     let trap = a.mark();
     a.out_al(TRAP_PORT as u8);
     a.mov_bp_sp();

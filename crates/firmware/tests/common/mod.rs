@@ -380,11 +380,7 @@ impl Initiator for Mock {
                 0xA9 => self.keyboard.push(0x00),
                 _ => {}
             },
-            0x60 => {
-                if byte == 0xFF {
-                    self.keyboard.extend([0xFA, 0xAA]);
-                }
-            }
+            0x60 if byte == 0xFF => self.keyboard.extend([0xFA, 0xAA]),
             0x1F0..=0x1F7 | 0x3F6 => self.ide[0].write(now, port & 0x20F, data),
             0x170..=0x177 | 0x376 => self.ide[1].write(now, (port | 0x80) & 0x20F, data),
             0x3B0..=0x3DF => self.vga_write(port, byte),
