@@ -88,13 +88,12 @@ impl Op {
 pub(crate) struct Link {
     /// Linear address that it was found for.
     pub(crate) linear: u32,
-    /// [`Core::epoch`](crate::state::Core::epoch) when it was found, 0 for none, [`ANY_EPOCH`] if it does not matter.
+    /// [`Core::epoch`](crate::state::Core::epoch) when it was found; [`Core::page_epoch`](crate::state::Core::page_epoch)
+    /// if the target is on the block's own page; 0 for none.
     pub(crate) epoch: u32,
     pub(crate) block: u32,
 }
 
-/// Target on the same page as the block: the translation that led to the one leads to the other.
-pub(crate) const ANY_EPOCH: u32 = u32::MAX;
 pub(crate) const NO_LINK: Link = Link { linear: 0, epoch: 0, block: 0 };
 
 /// A run of instructions on one page.

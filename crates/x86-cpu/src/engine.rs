@@ -4,7 +4,7 @@
 //! there as long as it finds blocks at hand and nothing asks for attention. A translating engine would take this
 //! module's place.
 
-use crate::block::{ANY_EPOCH, BlockCache, Flow, Link, Op};
+use crate::block::{BlockCache, Flow, Link, Op};
 use crate::run::Front;
 use crate::state::{CS, Core, Pins, mode};
 
@@ -39,7 +39,7 @@ pub(crate) fn run(core: &mut Core, cache: &mut BlockCache, pins: &mut Pins<'_>, 
         };
         let linear = core.seg[CS].base.wrapping_add(core.eip);
         let link = cache.blocks[id as usize].links[number];
-        if link.linear == linear && (link.epoch == core.epoch || link.epoch == ANY_EPOCH) {
+        if link.linear == linear && (link.epoch == core.epoch || link.epoch == core.page_epoch) {
             let next = &cache.blocks[link.block as usize];
             if next.code.generation() == next.generation && Front::fits(core, next.bytes) {
                 id = link.block;
@@ -53,7 +53,7 @@ pub(crate) fn run(core: &mut Core, cache: &mut BlockCache, pins: &mut Pins<'_>, 
         if let Some(block) = cache.blocks.get_mut(from as usize).filter(|b| b.key == key) {
             // Same page: what led to the one leads to the other, whatever happens to the tables.
             let same_page = core.mode & mode::FLAT_CS != 0 && (from_linear ^ linear) >> 12 == 0;
-            let epoch = if same_page { ANY_EPOCH } else { core.epoch };
+            let epoch = if same_page { core.page_epoch } else { core.epoch };
             block.links[number] = Link { linear, epoch, block: next };
         }
         id = next;

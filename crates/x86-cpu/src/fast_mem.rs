@@ -170,14 +170,6 @@ impl Span {
             unsafe { p.add(i).write_unaligned(value) }
         }
     }
-
-    /// The `i`th value.
-    #[inline(always)]
-    pub(crate) fn get<T: Int>(&self, i: usize) -> T {
-        assert!((i + 1) * T::SIZE as usize <= self.len);
-        // SAFETY: in the page.
-        unsafe { self.at.cast::<T>().add(i).read_unaligned() }
-    }
 }
 
 /// Copies out of a page; the range must lie within it.
@@ -198,26 +190,27 @@ pub(crate) fn copy_to(page: &HostPage, offset: usize, data: &[u8]) {
 #[derive(Clone)]
 pub(crate) struct CodePage {
     state: NonNull<PageState>,
-    page: HostPage,
+    /// Keeps `state` alive.
+    _page: HostPage,
 }
 
-// SAFETY: `PageState` is atomics, and `page` keeps it alive wherever this goes.
+// SAFETY: `PageState` is atomics, and `_page` keeps it alive wherever this goes.
 unsafe impl Send for CodePage {}
 
 impl CodePage {
     pub(crate) fn new(page: HostPage) -> Self {
-        Self { state: NonNull::from(page.state()), page }
+        Self { state: NonNull::from(page.state()), _page: page }
     }
 
     /// The generation now.
     #[inline(always)]
     pub(crate) fn generation(&self) -> u32 {
-        // SAFETY: the state lives as long as `page`, whose allocation does not move it.
+        // SAFETY: the state lives as long as `_page`, whose allocation does not move it.
         unsafe { self.state.as_ref() }.generation()
     }
 
-    /// The page.
-    pub(crate) fn page(&self) -> &HostPage {
-        &self.page
+    /// Whether it is this page.
+    pub(crate) fn is(&self, page: &HostPage) -> bool {
+        std::ptr::eq(self.state.as_ptr(), page.state())
     }
 }

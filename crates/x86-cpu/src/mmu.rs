@@ -40,8 +40,7 @@ impl PhysMap {
         if entry >= self.directory.len() {
             self.directory.resize_with(entry + 1, || None);
         }
-        let table = self.directory[entry]
-            .get_or_insert_with(|| Box::new([const { None }; 1024]));
+        let table = self.directory[entry].get_or_insert_with(|| Box::new([const { None }; 1024]));
         table[frame as usize & 1023].get_or_insert_with(|| bus.map(u64::from(frame) << 12))
     }
 
@@ -454,9 +453,13 @@ impl Core {
         Ok(Walk { frame, writable: may_write && dirty, global, large })
     }
 
+    fn next_epoch(&mut self) {
+        self.epoch = ((self.epoch + 1) & (PAGE_EPOCH - 1)).max(1);
+    }
+
     /// Empties the TLB, of global pages only if told.
     pub(crate) fn flush_tlb(&mut self, globals: bool) {
-        self.epoch = self.epoch.wrapping_add(1).max(1);
+        self.next_epoch();
         if globals || self.cr4 & CR4_PGE == 0 {
             self.tlb.flush();
             self.tlb_info[..PART_ALIGNED].fill(TlbInfo::default());
@@ -472,7 +475,7 @@ impl Core {
 
     /// INVLPG.
     pub(crate) fn invalidate_page(&mut self, linear: u32) {
-        self.epoch = self.epoch.wrapping_add(1).max(1);
+        self.next_epoch();
         for i in 0..PART_ALIGNED {
             let info = self.tlb_info[i];
             let hit =
@@ -488,6 +491,7 @@ impl Core {
     pub(crate) fn forget_map(&mut self) {
         self.flush_tlb(true);
         self.phys.clear();
+        self.page_epoch = self.page_epoch.wrapping_add(1) | PAGE_EPOCH;
     }
 
     /// A page is about to hold decoded code: stores to it go the slow way from now on.

@@ -218,17 +218,20 @@ impl Front {
         let Some(room) = core.seg[CS].limit.checked_sub(core.eip) else { return Err(core.gp(0)) };
         let physical = core.translate_page(pins, core.part, linear, false)?;
         let key = BlockCache::key(physical, core.mode);
-        if let Some(id) = cache.find(key) {
-            if Self::fits(core, cache.blocks[id as usize].bytes) {
-                return Ok(Code::Block(id));
-            }
-        }
         let offset = physical as usize % PAGE_SIZE;
         let in_segment = usize::try_from(u64::from(room) + 1).unwrap_or(usize::MAX);
         let here = (PAGE_SIZE - offset).min(in_segment);
         let Some(page) = core.phys.page(pins.bus, (physical >> 12) as u32).read.clone() else {
             return Self::fetch_single(core, pins, linear, in_segment);
         };
+        // A block of the same address may be of memory that was there before.
+        let usable = |&id: &u32| {
+            let block = &cache.blocks[id as usize];
+            block.code.is(&page) && Self::fits(core, block.bytes)
+        };
+        if let Some(id) = cache.find(key).filter(usable) {
+            return Ok(Code::Block(id));
+        }
         let mut bytes = [0; MAX_BLOCK * MAX_LEN];
         let have = here.min(bytes.len());
         let bytes = &mut bytes[..have];

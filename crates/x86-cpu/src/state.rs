@@ -3,10 +3,10 @@
 use crate::fast_mem::{PART_ALIGNED, PART_SYSTEM, PART_USER, TLB_ALL, Tlb};
 use crate::flags::{self, Flags};
 use crate::fpu::Fpu;
-use crate::simd::sse::Sse;
 use crate::mmu::{PhysMap, TlbInfo};
 use crate::model::{self, CpuModel};
 use crate::segmentation::Seg;
+use crate::simd::sse::Sse;
 use slotone_bus::cpu::{After, CpuBus, CpuReset, TableRegister};
 
 pub(crate) const EAX: usize = 0;
@@ -50,6 +50,9 @@ pub(crate) const CR4_PGE: u32 = 1 << 7;
 pub(crate) const CR4_PCE: u32 = 1 << 8;
 pub(crate) const CR4_OSFXSR: u32 = 1 << 9;
 pub(crate) const CR4_OSXMMEXCPT: u32 = 1 << 10;
+
+/// Bit of [`Core::page_epoch`] that [`Core::epoch`] never has.
+pub(crate) const PAGE_EPOCH: u32 = 1 << 31;
 
 /// Block mode bits: what the decoder takes for granted of the processor's state.
 pub(crate) mod mode {
@@ -106,6 +109,8 @@ pub(crate) struct Core {
     pub(crate) tlb: Tlb,
     /// Changes whenever a translation may have: links and jump-cache entries carry it.
     pub(crate) epoch: u32,
+    /// The same for physical pages; the top bit tells the two apart.
+    pub(crate) page_epoch: u32,
     pub(crate) mode: u16,
     /// Something needs the run loop's eye before the next block.
     pub(crate) attention: bool,
@@ -226,6 +231,7 @@ impl Core {
             part: PART_SYSTEM,
             tlb: Tlb::new(),
             epoch: 1,
+            page_epoch: PAGE_EPOCH,
             mode: 0,
             attention: true,
             flags: 0,

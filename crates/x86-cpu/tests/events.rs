@@ -483,7 +483,8 @@ fn hostile_states_are_refused() {
     let m = Machine::new();
     let mut cpu = m.cpu;
     let good = cpu.save();
-    let bad: [(&str, fn(&mut slotone_bus::cpu::CpuState)); 9] = [
+    type Change = fn(&mut slotone_bus::cpu::CpuState);
+    let bad: [(&str, Change); 9] = [
         ("PG without PE", |s| s.cr0 = 0x8000_0010),
         ("unknown CR0 bits", |s| s.cr0 |= 1 << 25),
         ("unknown CR4 bits", |s| s.cr4 |= 1 << 20),

@@ -412,7 +412,7 @@ fn bytes_of(form: &Form, r: &mut Random, wide: bool, memory: bool) -> Vec<u8> {
         // ESP and ESI stay what they are.
         let free = [0, 1, 2, 3, 5, 7];
         let any = [0, 1, 2, 3, 4, 5, 6, 7];
-        let mut pick = |r: &mut Random| {
+        let pick = |r: &mut Random| {
             if form.byte { any[r.below(8) as usize] } else { free[r.below(6) as usize] }
         };
         let reg = form.reg.unwrap_or_else(|| pick(r));

@@ -33,12 +33,10 @@ fn rights() {
                 for write in [false, true] {
                     for wp in [false, true] {
                         let both = pde & pte;
-                        let access = u32::from(write) * 2 | u32::from(user) * 4;
+                        let access = (u32::from(write) * 2) | (u32::from(user) * 4);
                         let expected = if both & PRESENT == 0 {
                             Some(access)
-                        } else if user && both & USER == 0 {
-                            Some(access | 1)
-                        } else if write && both & WRITABLE == 0 && (user || wp) {
+                        } else if user && both & USER == 0 || write && both & WRITABLE == 0 && (user || wp) {
                             Some(access | 1)
                         } else {
                             None
@@ -307,7 +305,7 @@ fn a_string_move_stops_at_a_fault_and_goes_on() {
     assert_eq!(e.state.gpr[1], 0x1000 / 4, "ECX");
     assert_eq!((e.state.gpr[6], e.state.gpr[7]), (0x30_2000, PAGE + 0x2000));
     assert_eq!(e.state.retired, 0x2000 / 4 + 1 + 1, "moves, the exception, HLT");
-    m.pte(PAGE + 0x2000, PAGE + 0x2000 | 3);
+    m.pte(PAGE + 0x2000, (PAGE + 0x2000) | 3);
     m.state.gpr = e.state.gpr;
     m.state.gpr[4] = STACK0;
     let s = m.passes("the rest", &code);
@@ -363,4 +361,22 @@ fn a_changed_map_is_noticed() {
     assert!(matches!(m.run(&code).exit, Exit::Halt { .. }));
     assert_eq!(m.read32(DATA), 9);
     assert_eq!(old.slice(u64::from(DATA), 1).unwrap()[0], 7);
+    // And a third, with other code in the loop, while the processor is in it.
+    let mut third = slotone_bus::mem::Memory::new(m.bus.ram.len()).unwrap();
+    let all = m.bus.ram.slice(0, m.bus.ram.len()).unwrap().to_vec();
+    third.write(0, &all).unwrap();
+    // inc ebx in place of the MOV, padded with NOPs
+    third.write(u64::from(CODE), &[0x43, 0x90, 0x90, 0x90, 0x90]).unwrap();
+    m.state.gpr[1] = 1000;
+    m.write(CODE, &code);
+    m.cpu.load(&m.state.clone()).unwrap();
+    m.bus.after.until = 30;
+    assert_eq!(m.cpu.run(&mut m.bus), Exit::Budget);
+    let done = 1000 - m.cpu.save().gpr[1];
+    assert_eq!(done, 10);
+    m.bus.ram = third;
+    m.bus.after.map_generation += 1;
+    m.bus.after.until = 100_000;
+    assert!(matches!(m.cpu.run(&mut m.bus), Exit::Halt { .. }));
+    assert_eq!(m.cpu.save().gpr[3], 1000 - done);
 }

@@ -59,7 +59,7 @@ fn through_another_linear_address() {
     // Once more with the alias's translation at hand for writing before the code is decoded.
     let mut m = Machine::new();
     m.page(6);
-    m.pte(0x38_0000, CODE + 0x1000 | 3);
+    m.pte(0x38_0000, (CODE + 0x1000) | 3);
     // mov [380000h],ecx ; call CODE+1000h ; mov byte [380000h],41h ; call CODE+1000h ; hlt
     let code = [
         0x89, 0x0D, 0, 0, 0x38, 0, 0xE8, 0xF5, 0x0F, 0, 0, 0xC6, 0x05, 0, 0, 0x38, 0, 0x41, 0xE8, 0xE9, 0x0F,

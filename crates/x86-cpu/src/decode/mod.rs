@@ -276,7 +276,7 @@ impl Decoder<'_> {
 
 /// How [`Op::reg`] codes a register number.
 fn reg_code(n: u8, size: u8) -> u8 {
-    if size == 1 && n >= 4 { n - 4 | 8 } else { n }
+    if size == 1 && n >= 4 { (n - 4) | 8 } else { n }
 }
 
 /// The handler `$f` for the operand form found, of type `$t`.

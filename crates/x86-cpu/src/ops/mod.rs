@@ -189,8 +189,3 @@ pub(crate) fn undefined(c: &mut Core, _: &mut Pins<'_>, _: &Op) -> Step {
 pub(crate) fn too_long(c: &mut Core, _: &mut Pins<'_>, _: &Op) -> Step {
     Err(c.gp(0))
 }
-
-/// The end of a block that was cut: not an instruction, and never counted.
-pub(crate) fn nop(_: &mut Core, _: &mut Pins<'_>, _: &Op) -> Step {
-    NEXT
-}

@@ -10,9 +10,7 @@ pub(crate) const ROL: u8 = 0;
 pub(crate) const ROR: u8 = 1;
 pub(crate) const RCL: u8 = 2;
 pub(crate) const RCR: u8 = 3;
-pub(crate) const SHL: u8 = 4;
 pub(crate) const SHR: u8 = 5;
-pub(crate) const SAL: u8 = 6;
 pub(crate) const SAR: u8 = 7;
 
 /// The eight operations of opcodes C0h, C1h, D0h to D3h; `count` is already masked to five bits.

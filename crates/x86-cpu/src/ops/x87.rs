@@ -84,10 +84,8 @@ pub(crate) fn memory(c: &mut Core, p: &mut Pins<'_>, op: &Op) -> Step {
     c.require_fpu()?;
     let form = memory_form(op.opcode, op.modrm);
     let cx = c.fpu_cx(op);
-    if form.waiting {
-        if let Err(fault) = c.fpu.check_pending() {
-            return c.fpu_fault(p, fault);
-        }
+    if form.waiting && c.fpu.pending() {
+        return c.pending_fpu_error(p);
     }
     let (size, store) = match form.access {
         MemAccess::Load(n) => (usize::from(n), false),
