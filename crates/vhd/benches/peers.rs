@@ -214,72 +214,82 @@ impl Bench {
         if !self.qemu {
             return;
         }
-        let total = self.size / 4;
-        for (name, size) in [("64 KiB", 64u64 << 10), ("1 MiB", 1 << 20)] {
-            let count = total / size;
+        let quarter = self.size / 4;
+        // Name, bytes of a write, distance of two, how many, size of the disk.
+        let cases = [
+            ("4 KiB writes, each in a new block", 4096u64, 2 << 20, 500u64, 4u64 << 30),
+            ("64 KiB writes in sequence", 64 << 10, 64 << 10, quarter / (64 << 10), self.size),
+            ("1 MiB writes in sequence", 1 << 20, 1 << 20, quarter / (1 << 20), self.size),
+        ];
+        for (name, size, step, count, disk_size) in cases {
             let (ours, theirs) = alternate(
                 self.runs.min(3),
                 || {
                     let disk =
-                        Vhd::create(self.remove("ours.vhd"), &CreateOptions::dynamic(self.size)).unwrap();
+                        Vhd::create(self.remove("ours.vhd"), &CreateOptions::dynamic(disk_size)).unwrap();
                     let data = vec![0x5A; size as usize];
                     seconds(|| {
-                        (0..count).for_each(|n| write_all(&disk, n * size, &data).unwrap());
+                        (0..count).for_each(|n| write_all(&disk, n * step, &data).unwrap());
                         disk.flush().unwrap();
                     })
                 },
                 || {
                     let path = self.remove("theirs.vhd");
+                    let text_size = disk_size.to_string();
                     quiet_run(
                         "qemu-img",
-                        &[
-                            "create",
-                            "-q",
-                            "-f",
-                            "vpc",
-                            "-o",
-                            "force_size=on",
-                            text(&path),
-                            &self.size.to_string(),
-                        ],
+                        &["create", "-q", "-f", "vpc", "-o", "force_size=on", text(&path), &text_size],
                     );
-                    // It flushes once more at its end.
-                    let (c, s) = (count.to_string(), size.to_string());
-                    let flush = count.to_string();
-                    seconds(|| {
-                        quiet_run(
-                            "qemu-img",
-                            &[
-                                "bench",
-                                "-w",
-                                "-f",
-                                "vpc",
-                                "-t",
-                                "writeback",
-                                "-d",
-                                "1",
-                                "-c",
-                                &c,
-                                "-s",
-                                &s,
-                                "--flush-interval",
-                                &flush,
-                                text(&path),
-                            ],
-                        );
-                    })
+                    let (c, s, step) = (count.to_string(), size.to_string(), step.to_string());
+                    let args = [
+                        "bench",
+                        "-w",
+                        "-f",
+                        "vpc",
+                        "-t",
+                        "writeback",
+                        "-d",
+                        "1",
+                        "-c",
+                        &c,
+                        "-s",
+                        &s,
+                        "-S",
+                        &step,
+                        "--flush-interval",
+                        &c,
+                        text(&path),
+                    ];
+                    seconds(|| quiet_run("qemu-img", &args))
                 },
             );
-            let rate = |s: f64| format!("{:.0} MiB/s", (total >> 20) as f64 / s);
+            let bare = {
+                let f = File::create(self.remove("bare.raw")).unwrap();
+                let data = vec![0x5A; size as usize];
+                seconds(|| {
+                    (0..count).for_each(|n| f.write_all_at(&data, n * step).unwrap());
+                    f.sync_data().unwrap();
+                })
+            };
+            let rate = |s: f64| {
+                if size < 65536 {
+                    format!("{:.0} /s", count as f64 / s)
+                } else {
+                    format!("{:.0} MiB/s", (count * size >> 20) as f64 / s)
+                }
+            };
             let ratio = theirs / ours;
             line(
-                &format!("allocating {name} writes, durable at the end"),
+                &format!("allocating: {name}, durable at the end"),
                 &rate(ours),
-                &format!("qemu-img bench -t writeback {}", rate(theirs)),
+                &format!("qemu-img bench -t writeback {}; bare file {}", rate(theirs), rate(bare)),
                 ratio,
                 ">= 3",
                 ratio >= 3.0,
             );
+        }
+        for name in ["ours.vhd", "theirs.vhd", "bare.raw"] {
+            self.remove(name);
         }
     }
 

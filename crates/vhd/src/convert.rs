@@ -2,10 +2,8 @@
 
 use std::fs::File;
 use std::io::IoSlice;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
 
 use slotone_block::{BlockBackend, read_exact};
 
@@ -13,7 +11,7 @@ use crate::create::{CreateOptions, sync_folder};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{DEFAULT_BLOCK_SIZE, SECTOR};
 use crate::io::is_zero;
-use crate::progress::Progress;
+use crate::progress::{Progress, tell};
 use crate::source::{LinkedDisk, Source};
 use crate::storage::{FileStorage, Storage};
 use crate::vhd::OpenOptions;
@@ -39,13 +37,13 @@ pub struct ConvertOptions {
     pub block_size: u32,
     /// Make the result durable before it gets its name (default). Without, a power cut soon afterwards may damage it.
     pub durable: bool,
-    /// Threads that copy.
+    /// 1: read and write in turns; more: one thread reads while the calling one writes.
     pub threads: usize,
 }
 
 impl Default for ConvertOptions {
     fn default() -> Self {
-        let threads = std::thread::available_parallelism().map_or(1, |n| n.get().min(4));
+        let threads = std::thread::available_parallelism().map_or(1, |n| n.get().min(2));
         Self { target: Target::Dynamic, block_size: DEFAULT_BLOCK_SIZE, durable: true, threads }
     }
 }
@@ -54,8 +52,10 @@ impl Default for ConvertOptions {
 const GRAIN: usize = 4096;
 /// Bytes that a thread reads at once: small enough to be in its cache still when they are written.
 const PIECE: usize = 256 << 10;
-/// Bytes that a thread takes on.
-const SHARE: u64 = 2 << 20;
+/// Pieces between reader and writer.
+const IN_FLIGHT: usize = 8;
+/// Disks smaller than this are not worth a second thread.
+const SMALL: u64 = 4 << 20;
 
 /// Copies all of `source` into the new file `target`, leaving out zeros. The file appears under its name only when it is complete.
 ///
@@ -144,7 +144,16 @@ fn finish(file: &File, path: &Path, durable: bool) -> Result<()> {
     if durable { file.sync_all().map_err(|e| Error::new(path, e)) } else { Ok(()) }
 }
 
+/// A piece of the source on its way.
+struct Piece {
+    at: u64,
+    buf: Vec<u8>,
+    len: usize,
+}
+
 /// Copies what is not zero from `source` to the new, empty disk `target` of at least the same size.
+///
+/// One thread reads, another one writes: two writers would only wait for each other in the host's file system.
 pub(crate) fn copy(
     source: &dyn Source,
     target: &dyn BlockBackend,
@@ -152,89 +161,70 @@ pub(crate) fn copy(
     progress: &mut Progress<'_>,
 ) -> std::result::Result<(), ErrorKind> {
     let size = source.info().capacity;
-    let next = AtomicU64::new(0);
-    let stop = AtomicBool::new(false);
-    let work = |tell: &mut dyn FnMut(u64) -> ControlFlow<()>| -> std::result::Result<(), ErrorKind> {
-        let mut buf = vec![0u8; PIECE];
-        while !stop.load(Ordering::Relaxed) {
-            let start = next.fetch_add(SHARE, Ordering::Relaxed);
-            if start >= size {
-                break;
-            }
-            copy_range(source, target, start, (start + SHARE).min(size), &mut buf)?;
-            if tell(start).is_break() {
-                return Err(ErrorKind::Interrupted);
-            }
+    if threads < 2 || size < SMALL {
+        let mut piece = Piece { at: 0, buf: vec![0; PIECE], len: 0 };
+        while read_piece(source, size, &mut piece)? {
+            write_nonzero(target, piece.at, &piece.buf[..piece.len])?;
+            piece.at += piece.len as u64;
+            tell(progress, piece.at, size)?;
         }
-        Ok(())
-    };
-    let guarded = |tell: &mut dyn FnMut(u64) -> ControlFlow<()>| {
-        let done = work(tell);
-        if done.is_err() {
-            stop.store(true, Ordering::Relaxed);
-        }
-        done
-    };
-    let helpers = threads.saturating_sub(1).min(size.div_ceil(SHARE) as usize);
-    std::thread::scope(|scope| {
-        let others: Vec<_> =
-            (0..helpers).map(|_| scope.spawn(|| guarded(&mut |_| ControlFlow::Continue(())))).collect();
-        let mut result = guarded(&mut |at| progress(at, size));
-        for other in others {
-            let theirs =
-                other.join().unwrap_or_else(|_| Err(ErrorKind::Damaged("a copying thread died".into())));
-            result = result.and(theirs);
-        }
-        result
-    })?;
+    } else {
+        std::thread::scope(|scope| {
+            let (full, ready) = mpsc::sync_channel::<Piece>(IN_FLIGHT);
+            let (empty, free) = mpsc::channel::<Vec<u8>>();
+            (0..IN_FLIGHT).for_each(|_| drop(empty.send(vec![0; PIECE])));
+            let reader = scope.spawn(move || -> std::result::Result<(), ErrorKind> {
+                let mut at = 0;
+                // Ends early when the writer is gone.
+                while let Ok(buf) = free.recv() {
+                    let mut piece = Piece { at, buf, len: 0 };
+                    if !read_piece(source, size, &mut piece)? {
+                        break;
+                    }
+                    at = piece.at + piece.len as u64;
+                    if full.send(piece).is_err() {
+                        break;
+                    }
+                }
+                Ok(())
+            });
+            let write = || -> std::result::Result<(), ErrorKind> {
+                for piece in ready {
+                    write_nonzero(target, piece.at, &piece.buf[..piece.len])?;
+                    tell(progress, piece.at, size)?;
+                    let _ = empty.send(piece.buf);
+                }
+                Ok(())
+            };
+            let written = write();
+            drop(empty);
+            let read =
+                reader.join().unwrap_or_else(|_| Err(ErrorKind::Damaged("the reading thread died".into())));
+            written.and(read)
+        })?;
+    }
     let _ = progress(size, size);
     Ok(())
 }
 
-fn copy_range(
-    source: &dyn Source,
-    target: &dyn BlockBackend,
-    start: u64,
-    end: u64,
-    buf: &mut [u8],
-) -> std::result::Result<(), ErrorKind> {
-    let mut at = start;
-    while at < end {
-        let Some(data) = source.next_data(at).map_err(Error::into_kind)?.filter(|d| d.start < end) else {
-            break;
-        };
-        at = data.start;
-        let stop = data.end.min(end);
-        while at < stop {
-            let n = (stop - at).min(buf.len() as u64) as usize;
-            read_exact(source, at, &mut buf[..n])?;
-            write_nonzero(target, at, &buf[..n])?;
-            at += n as u64;
-        }
-    }
-    Ok(())
+/// Fills `piece` with the next data at or after its offset; `false`: nothing but zeros is left.
+fn read_piece(source: &dyn Source, size: u64, piece: &mut Piece) -> std::result::Result<bool, ErrorKind> {
+    let Some(data) = source.next_data(piece.at).map_err(Error::into_kind)?.filter(|d| d.start < size) else {
+        return Ok(false);
+    };
+    piece.at = data.start;
+    // Pieces end at multiples of their size, so that later ones are aligned.
+    let stop = (data.start + 1).next_multiple_of(PIECE as u64).min(data.end).min(size);
+    piece.len = (stop - data.start) as usize;
+    read_exact(source, piece.at, &mut piece.buf[..piece.len])?;
+    Ok(true)
 }
 
 /// Writes the parts of `data` that are not zero, in runs of [`GRAIN`].
 fn write_nonzero(target: &dyn BlockBackend, at: u64, data: &[u8]) -> std::result::Result<(), ErrorKind> {
-    let mut run: Option<usize> = None;
-    let mut i = 0;
-    while i < data.len() {
-        let end = (i + GRAIN).min(data.len());
-        match (is_zero(&data[i..end]), run) {
-            (true, Some(from)) => {
-                target.write_at(at + from as u64, &[IoSlice::new(&data[from..i])], false)?;
-                run = None;
-            }
-            (false, None) => run = Some(i),
-            _ => {}
-        }
-        i = end;
-    }
-    if let Some(from) = run {
-        target.write_at(at + from as u64, &[IoSlice::new(&data[from..])], false)?;
-    }
-    Ok(())
+    zero_runs(data, GRAIN, |from, bytes, zero| {
+        if zero { Ok(()) } else { Ok(target.write_at(at + from as u64, &[IoSlice::new(bytes)], false)?) }
+    })
 }
 
 /// Calls `f(offset in data, bytes, zero)` for the runs of zeros and others in `data`, whole sectors.

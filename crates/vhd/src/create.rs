@@ -198,7 +198,7 @@ impl CreateOptions {
         Ok(footer)
     }
 
-    /// Headers and table first, footers after a sync: a file whose creation was cut short has none.
+    /// Durable on return; a power cut before that leaves a file that is no image or a damaged one, which nobody was told of.
     fn write(
         &self,
         storage: &dyn Storage,
@@ -234,7 +234,6 @@ impl CreateOptions {
         }
         let footer_at = footer_start(end, self.aligned);
         storage.set_len(footer_at + FOOTER_LEN as u64)?;
-        storage.sync()?;
         storage.write_at(0, &footer.to_bytes())?;
         storage.write_at(footer_at, &footer.to_bytes())?;
         storage.sync()?;

@@ -235,6 +235,38 @@ impl Dynamic {
         u64::from(meta.bat[block as usize]) * SECTOR + self.layout.bitmap_len
     }
 
+    /// Where `len` bytes are in the file if they are in one block that is valid as a whole.
+    fn whole(&self, meta: &Meta, offset: u64, len: usize) -> Option<u64> {
+        let (block, inside) = self.split(offset);
+        let fits = inside + len as u64 <= self.block_size;
+        let state = *meta.state.get(block as usize)?;
+        (fits && state == State::Full).then(|| self.data_at(meta, block) + inside)
+    }
+
+    /// Reads at once what is in one full block; `None`: the general way has to be taken.
+    pub(crate) fn read_one(
+        &self,
+        storage: &dyn Storage,
+        offset: u64,
+        buf: &mut [u8],
+    ) -> Option<std::io::Result<()>> {
+        let meta = self.meta();
+        let at = self.whole(&meta, offset, buf.len())?;
+        Some(storage.read_at(at, buf))
+    }
+
+    /// Rewrites at once what is in one full block.
+    pub(crate) fn write_one(
+        &self,
+        storage: &dyn Storage,
+        offset: u64,
+        buf: &[u8],
+    ) -> Option<std::io::Result<()>> {
+        let meta = self.meta();
+        let at = self.whole(&meta, offset, buf.len())?;
+        Some(storage.write_at(at, buf))
+    }
+
     /// Calls `f` for every run of `offset..offset + len` in order, with the table locked against change. `f` gets the run's offset
     /// on the disk and its length; neighbouring blocks that are not here come as one run.
     pub(crate) fn runs(

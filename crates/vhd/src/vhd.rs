@@ -585,11 +585,23 @@ impl BlockBackend for Vhd {
     fn read_at(&self, offset: u64, bufs: &mut [IoSliceMut<'_>]) -> slotone_block::Result<()> {
         let len = total(bufs);
         check_range(&self.info, offset, len, false)?;
+        // By far the most common: one buffer, all of it in one block of this file.
+        if let ([one], Body::Dynamic(d)) = (&mut *bufs, &self.leaf().body) {
+            if let Some(done) = d.read_one(&*self.leaf().storage, offset, one) {
+                return done.map_err(|e| self.failed(e.into()));
+            }
+        }
         self.read_from(0, offset, 0, len, bufs).map_err(|e| self.failed(e))
     }
 
     fn write_at(&self, offset: u64, bufs: &[IoSlice<'_>], fua: bool) -> slotone_block::Result<()> {
         check_range(&self.info, offset, total_out(bufs), true)?;
+        if let ([one], Body::Dynamic(d)) = (bufs, &self.leaf().body) {
+            if let Some(done) = d.write_one(&*self.leaf().storage, offset, one) {
+                done.map_err(|e| self.failed(e.into()))?;
+                return if fua { self.flush() } else { Ok(()) };
+            }
+        }
         self.leaf().write(offset, bufs).map_err(|e| self.failed(e))?;
         if fua { self.flush() } else { Ok(()) }
     }

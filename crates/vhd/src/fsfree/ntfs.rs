@@ -45,7 +45,11 @@ pub(super) fn free(v: &Volume<'_>) -> Option<Free> {
     }
     let fs = Ntfs { volume: v, cluster, record: record as usize, clusters: total * sector / cluster };
     // Record 0 describes the table that it is the first record of.
-    let first = fs.fixed(&vec![(u64_at(&b, 48), record.div_ceil(cluster))], 0)?;
+    let (start, count) = (u64_at(&b, 48), record.div_ceil(cluster));
+    if start.checked_add(count)? > fs.clusters {
+        return None;
+    }
+    let first = fs.fixed(&vec![(start, count)], 0)?;
     let mft = fs.data_runs(&first)?;
     if fs.dirty(&fs.fixed(&mft, 3)?)? || !fs.log_is_clean(&fs.data_runs(&fs.fixed(&mft, 2)?)?)? {
         return None;
