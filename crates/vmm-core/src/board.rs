@@ -189,7 +189,8 @@ impl Board {
             intr: false,
             intr_source: None,
             nmi: false,
-            a20: false,
+            // Until somebody drives it: a board without a gate has no gate.
+            a20: true,
             pending: Pending::default(),
             trap_port: None,
             ferr: None,

@@ -351,6 +351,26 @@ impl Machine {
         &self.board.ram
     }
 
+    /// Reads the I/O ports from `port` on as the CPU does, with one access of `data.len()` bytes (1, 2 or 4).
+    pub fn port_read(&mut self, port: u16, data: &mut [u8]) {
+        self.board.port_read(port, data);
+    }
+
+    /// Writes the I/O ports from `port` on as the CPU does, with one access of `data.len()` bytes (1, 2 or 4).
+    pub fn port_write(&mut self, port: u16, data: &[u8]) {
+        self.board.port_write(port, data);
+    }
+
+    /// Lets `nanos` of virtual time pass for the devices while the CPU stands still: for a host that works the board by itself.
+    pub fn pass(&mut self, nanos: u64) {
+        let (until, retired) = (self.board.now() + nanos, self.cpu.retired());
+        while self.board.now() < until && !self.board.pending.any() {
+            self.board.jump(until, retired);
+        }
+        let now = self.board.now();
+        self.board.set_now(now, retired);
+    }
+
     /// Reads physical memory as the CPU does, device memory included.
     pub fn physical_read(&mut self, address: u64, data: &mut [u8]) {
         self.board.physical_read(address, data);

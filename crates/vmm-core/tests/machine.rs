@@ -25,7 +25,8 @@ fn ticker(letter: u8) -> Vec<u8> {
 
 fn machine(disk: &[u8]) -> Machine {
     let disk = Arc::new(MemoryDisk::from_bytes(disk));
-    let mut config = VirtualServer2005 { memory_mib: 4, clock: ClockMode::Counted, ..VirtualServer2005::new() };
+    let mut config =
+        VirtualServer2005 { memory_mib: 4, clock: ClockMode::Counted, ..VirtualServer2005::new() };
     config.ide[0] = IdeDrive::Disk(disk);
     let mut builder = virtual_server_2005(&config).unwrap();
     builder.on_triple_fault(OnTripleFault::Stop);
@@ -107,7 +108,8 @@ fn a_damaged_state_is_refused_and_the_machine_lives_on() {
 #[test]
 fn a_triple_fault_stops_or_resets() {
     // LIDT of an empty table, then INT 0.
-    let code = [0x0f, 0x01, 0x1e, 0x10, 0x7c, 0xb8, 0x01, 0x00, 0x0f, 0x01, 0xf0, 0xcd, 0x00, 0, 0, 0, 0, 0, 0, 0];
+    let code =
+        [0x0f, 0x01, 0x1e, 0x10, 0x7c, 0xb8, 0x01, 0x00, 0x0f, 0x01, 0xf0, 0xcd, 0x00, 0, 0, 0, 0, 0, 0, 0];
     let mut m = machine(&boot_sector(&code));
     assert!(matches!(m.run(seconds(BOOTED)), RunExit::TripleFault { .. }));
 }
