@@ -40,12 +40,12 @@ cpu_identify:
     movb $0, scratch + 12
     movw $scratch, %si
     call put_string
-    PUT " family "
+    PUT " "
     movl cpu_signature, %eax
     shrl $8, %eax
     andl $0x0f, %eax
     call put_decimal
-    PUT " model "
+    PUT "."
     movl cpu_signature, %eax
     shrl $4, %eax
     andl $0x0f, %eax

@@ -326,7 +326,7 @@ test_hda:
     movl sector + 120, %eax
     shrl $11, %eax
     call put_decimal
-    PUT " MB, boot sector by PIO, "
+    PUT " MB, PIO, "
 
     movb $READ_SECTORS, %al
     movb $1, %cl
@@ -432,7 +432,7 @@ test_hdb:
     pushw %ds
     popw %es
     FAIL_IF ne, "what was written by DMA does not come back"
-    PUT "64 KB written and read back by DMA, PIO"
+    PUT "64 KB written, read back by DMA and PIO"
 
     movb $READ_SECTORS, %al     # one of them by PIO
     movb $1, %cl

@@ -11,6 +11,7 @@
 .set COM1, 0x3f8
 .set COLUMNS, 80
 .set LAST_ROW, 24
+.set ABSENT, 8                  # devices of the machine that this build lacks
 
 .balign 2
 VAR status_texts
@@ -322,7 +323,7 @@ screen_frame:
     movw $(1 << 8 | 22), %bx
     call screen_string
     movw $absent_2, %si
-    movw $(8 << 8 | 23), %bx
+    movw $(27 << 8 | 23), %bx
     call screen_string
     movb $0x70, %ah
     movb $LAST_ROW, %bl
@@ -341,7 +342,10 @@ screen_verdict:
     PUT " devices passed, "
     movzwl failed, %eax
     call put_decimal
-    PUT " failed"
+    PUT " failed, "
+    movl $ABSENT, %eax
+    call put_decimal
+    PUT " not in this build"
     movw line_length, %bx
     movb $0, line_buffer(%bx)
     movw $serial_verdict, %si
@@ -372,9 +376,9 @@ VAR subtitle
     .asciz "demonstration"
 .set SUBTITLE_LENGTH, . - slotone_demo_begin - subtitle - 1
 VAR absent_1
-    .asciz "[ -- ] not in this build: floppy, parallel port, PS/2 mouse, network (DEC 21140A),"
+    .asciz "[ -- ] not in this build  floppy, parallel port, PS/2 mouse, SMBus memories,"
 VAR absent_2
-    .asciz "SCSI (AIC-7870), SMBus memories, S3 drawing engine, KVM processor"
+    .asciz "DEC 21140A network, AIC-7870 SCSI, S3 engine, KVM CPU"
 VAR testing
     .asciz "working every device ..."
 VAR serial_greeting

@@ -51,7 +51,7 @@ test_vga:
     decb saved_byte
     jnz 1b
     FAIL "microseconds of a frame"
-2:  PUT "S3 Trio64, 70 Hz, "
+2:  PUT "S3 Trio64, "
 
     movb $0, text_on
     movw $0x0013, %ax
@@ -60,7 +60,7 @@ test_vga:
     pushw %cs
     popw %es
     call vga_memory
-    PUT "4 MB linear and in banks, mode 13h, palette"
+    PUT "4 MB linear and in banks, mode 13h, 70 Hz"
     call vga_picture
     movl $400000000, %eax
     call hold

@@ -16,7 +16,7 @@ use super::images;
 use super::session::{End, Session};
 
 /// Exit status when time is up.
-const TIME_UP: u8 = 124;
+pub(crate) const TIME_UP: u8 = 124;
 
 /// Runs what the arguments ask for.
 pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
@@ -96,8 +96,16 @@ fn status(args: &Args, end: End) -> u8 {
     }
 }
 
-/// The machine that the arguments describe.
-pub(crate) fn config(args: &Args) -> Result<VirtualServer2005, Failure> {
+/// The machine that the arguments describe, with its drives.
+fn config(args: &Args) -> Result<VirtualServer2005, Failure> {
+    let mut config = machine_config(args)?;
+    config.ide = drives(args)?;
+    fault::break_drives(&mut config, args)?;
+    Ok(config)
+}
+
+/// The machine that the arguments describe, nothing in its drives.
+pub(crate) fn machine_config(args: &Args) -> Result<VirtualServer2005, Failure> {
     let mut config = VirtualServer2005 {
         memory_mib: args.memory,
         seed: args.seed,
@@ -134,8 +142,6 @@ pub(crate) fn config(args: &Args) -> Result<VirtualServer2005, Failure> {
     }
     config.bios = args.bios.as_deref().map(images::file).transpose()?;
     config.video_bios = args.video_bios.as_deref().map(images::file).transpose()?;
-    config.ide = drives(args)?;
-    fault::break_drives(&mut config, args)?;
     Ok(config)
 }
 
@@ -179,7 +185,7 @@ fn drives(args: &Args) -> Result<[IdeDrive; 4], Failure> {
     Ok(drives)
 }
 
-fn print_stats(session: &Session) -> Result<(), Failure> {
+pub(crate) fn print_stats(session: &Session) -> Result<(), Failure> {
     let machine = &session.machine;
     let board = machine.stats();
     let wall = session.started.elapsed().as_secs_f64();

@@ -222,7 +222,8 @@ impl Session {
         Ok(save_png(file, &image)?)
     }
 
-    fn frame(&self) -> Option<slotone_s3trio::Frame> {
+    /// The screen as a picture.
+    pub(crate) fn frame(&self) -> Option<slotone_s3trio::Frame> {
         let id = self.machine.find(name::VGA)?;
         let vram = self.machine.lent(id, S3Trio::VRAM)?;
         let bytes = vram.slice(0, vram.len()).ok()?;
