@@ -32,3 +32,7 @@ pub use device::{
 };
 pub use test_port::TestPort;
 pub use time::{Clock, VmInstant};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

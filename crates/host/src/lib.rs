@@ -12,3 +12,7 @@ mod terminal;
 pub use backend::{BackendError, BackendSpec, CharBackend};
 pub use events::{EventError, EventThread};
 pub use terminal::{RawTerminal, terminal_size};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

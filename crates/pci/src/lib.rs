@@ -81,3 +81,7 @@ mod tests {
         assert_eq!(Swizzle::Rotated.route(3, IntPin::D), 1);
     }
 }
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
