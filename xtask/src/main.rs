@@ -1,7 +1,10 @@
-//! Project scripts: `cargo xtask guests` and what joins it. Each command lives in a module of its own; this file only dispatches.
+//! Slot One's project scripts. Each command lives in a module of its own; this file only dispatches.
 
+mod bench;
+mod ci;
 mod error;
 mod guests;
+mod host;
 
 use std::process::ExitCode;
 
@@ -19,11 +22,17 @@ struct Cli {
 enum Command {
     /// Fetch and build the real guests into `target/guests/`.
     Guests(guests::Args),
+    /// Everything that must hold before a change lands.
+    Ci(ci::Args),
+    /// Measure us and the named peers in one run.
+    Bench(bench::Args),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Guests(args) => guests::run(&args),
+        Command::Ci(args) => ci::run(&args),
+        Command::Bench(args) => bench::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,12 +1,12 @@
 //! `cargo xtask guests`: real operating systems to boot, built from Debian's packages into `target/guests/`.
 
-mod apt;
+pub(crate) mod apt;
 mod disk;
 mod initramfs;
 mod iso;
 mod kernel;
 mod qemu;
-mod screen;
+pub(crate) mod screen;
 
 use std::fs;
 use std::path::{Path, PathBuf};
