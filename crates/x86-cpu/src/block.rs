@@ -104,6 +104,8 @@ pub(crate) struct Block {
     pub(crate) bytes: u32,
     pub(crate) generation: u32,
     pub(crate) code: CodePage,
+    /// [`Core::page_epoch`](crate::state::Core::page_epoch) when `code` was last known to be at the key's address.
+    pub(crate) page_epoch: u32,
     /// Fall through, taken.
     pub(crate) links: [Link; 2],
     /// Key: physical address and mode.
@@ -129,12 +131,27 @@ struct Jump {
 
 const NO_JUMP: Jump = Jump { linear: 0, epoch: 0, mode: 0, block: 0 };
 
+/// An instruction that lies on two pages. It is no block: whoever comes to it asks for both translations.
+pub(crate) struct Straddler {
+    /// Key of the first page, as of a block.
+    pub(crate) key: u64,
+    /// Physical frame of the second page.
+    pub(crate) second: u32,
+    pub(crate) pages: [CodePage; 2],
+    pub(crate) generations: [u32; 2],
+    pub(crate) page_epoch: u32,
+    pub(crate) op: Op,
+}
+
+const STRADDLERS: usize = 1 << 10;
+
 /// All blocks decoded so far.
 pub(crate) struct BlockCache {
     pub(crate) blocks: Vec<Block>,
     pub(crate) ops: Vec<Op>,
     buckets: Box<[u32]>,
     jumps: Box<[Jump]>,
+    straddlers: Box<[Option<Straddler>]>,
 }
 
 fn bucket(key: u64) -> usize {
@@ -153,6 +170,7 @@ impl BlockCache {
             ops: Vec::new(),
             buckets: vec![NO_BLOCK; BUCKETS].into(),
             jumps: vec![NO_JUMP; JUMPS].into(),
+            straddlers: (0..STRADDLERS).map(|_| None).collect(),
         }
     }
 
@@ -174,7 +192,14 @@ impl BlockCache {
     }
 
     /// Adds a block whose instructions are the last `count` of `ops`. A stale one of the same key is replaced.
-    pub(crate) fn insert(&mut self, key: u64, count: u32, bytes: u32, code: CodePage) -> u32 {
+    pub(crate) fn insert(
+        &mut self,
+        key: u64,
+        count: u32,
+        bytes: u32,
+        code: CodePage,
+        page_epoch: u32,
+    ) -> u32 {
         let first = self.ops.len() as u32 - count;
         let head = bucket(key);
         let generation = code.generation();
@@ -184,6 +209,7 @@ impl BlockCache {
             bytes,
             generation,
             code,
+            page_epoch,
             links: [NO_LINK; 2],
             key,
             next: self.buckets[head],
@@ -214,13 +240,30 @@ impl BlockCache {
         self.ops.clear();
         self.buckets.fill(NO_BLOCK);
         self.jumps.fill(NO_JUMP);
+        self.straddlers.fill_with(|| None);
     }
 
-    /// The block last seen at a linear address, valid or not.
+    /// The instruction on two pages that was decoded at this key, with this second page.
+    pub(crate) fn straddler(&self, key: u64, second: u32, page_epoch: u32) -> Option<&Op> {
+        let s = self.straddlers[bucket(key) % STRADDLERS].as_ref()?;
+        let valid = s.key == key
+            && s.second == second
+            && s.page_epoch == page_epoch
+            && s.pages[0].generation() == s.generations[0]
+            && s.pages[1].generation() == s.generations[1];
+        valid.then_some(&s.op)
+    }
+
+    pub(crate) fn remember_straddler(&mut self, straddler: Straddler) {
+        let at = bucket(straddler.key) % STRADDLERS;
+        self.straddlers[at] = Some(straddler);
+    }
+
+    /// The block last seen at a linear address, valid or not, and the epoch it was seen in.
     #[inline(always)]
-    pub(crate) fn jump(&self, linear: u32, epoch: u32, mode: u16) -> Option<u32> {
+    pub(crate) fn jump(&self, linear: u32, mode: u16) -> Option<(u32, u32)> {
         let j = &self.jumps[jump_slot(linear)];
-        (j.linear == linear && j.epoch == epoch && j.mode == mode).then_some(j.block)
+        (j.linear == linear && j.mode == mode && j.epoch != 0).then_some((j.block, j.epoch))
     }
 
     pub(crate) fn remember_jump(&mut self, linear: u32, epoch: u32, mode: u16, block: u32) {

@@ -338,6 +338,10 @@ impl Core {
         let walk = self.walk(pins, part == PART_USER, linear, write)?;
         let Walk { frame, writable, global, large } = walk;
         self.tlb_info[index] = TlbInfo { tag: linear & !0xFFF | 1, frame, writable, global, large };
+        if large {
+            let region = linear as usize >> 22;
+            self.large_regions[region / 32] |= 1 << (region % 32);
+        }
         self.fill(pins, index, linear);
         Ok(u64::from(frame) << 12 | offset)
     }
@@ -463,6 +467,7 @@ impl Core {
         if globals || self.cr4 & CR4_PGE == 0 {
             self.tlb.flush();
             self.tlb_info[..PART_ALIGNED].fill(TlbInfo::default());
+            self.large_regions = [0; 32];
             return;
         }
         for (i, info) in self.tlb_info.iter_mut().enumerate().take(PART_ALIGNED) {
@@ -476,15 +481,36 @@ impl Core {
     /// INVLPG.
     pub(crate) fn invalidate_page(&mut self, linear: u32) {
         self.next_epoch();
-        for i in 0..PART_ALIGNED {
-            let info = self.tlb_info[i];
-            let hit =
-                if info.large { info.tag >> 22 == linear >> 22 } else { info.tag >> 12 == linear >> 12 };
-            if hit && info.tag != 0 {
-                self.tlb_info[i] = TlbInfo::default();
-                self.tlb.clear(i);
+        for part in [PART_SYSTEM, PART_USER] {
+            let index = tlb_index(part, linear);
+            if self.tlb_info[index].tag >> 12 == linear >> 12 {
+                self.drop_entry(index);
             }
         }
+        // A large page lies in the TLB in pieces, all of which go.
+        let region = linear as usize >> 22;
+        if self.large_regions[region / 32] >> (region % 32) & 1 == 0 {
+            return;
+        }
+        for i in 0..PART_ALIGNED {
+            let info = self.tlb_info[i];
+            if info.large && info.tag >> 22 == linear >> 22 {
+                self.drop_entry(i);
+            }
+        }
+    }
+
+    fn drop_entry(&mut self, index: usize) {
+        self.tlb_info[index] = TlbInfo::default();
+        self.tlb.clear(index);
+    }
+
+    /// Whether the TLB still holds this translation for a fetch at the current privilege level.
+    #[inline]
+    pub(crate) fn still_maps(&self, linear: u32, physical: u64) -> bool {
+        let part = if self.part == PART_SYSTEM { PART_SYSTEM } else { PART_USER };
+        let info = &self.tlb_info[tlb_index(part, linear)];
+        info.tag == (linear & !0xFFF | 1) && u64::from(info.frame) == physical >> 12
     }
 
     /// Drops everything that rests on answers of [`CpuBus::map`].

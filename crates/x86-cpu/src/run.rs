@@ -1,6 +1,6 @@
 //! The front: finds and decodes blocks, delivers events, and tells when to return.
 
-use crate::block::{BlockCache, Op};
+use crate::block::{BlockCache, Op, Straddler};
 use crate::debug::DR6_BS;
 use crate::decode::{self, MAX_LEN, Trouble};
 use crate::engine;
@@ -9,7 +9,7 @@ use crate::fast_mem::{self, CodePage};
 use crate::flags;
 use crate::state::*;
 use slotone_bus::cpu::{CpuBus, Exit, KickHandle};
-use slotone_bus::mem::PAGE_SIZE;
+use slotone_bus::mem::{HostPage, PAGE_SIZE};
 
 /// A kick is noticed after at most so many instructions.
 const SLICE: u64 = 1 << 16;
@@ -22,8 +22,8 @@ pub(crate) struct Front;
 /// What [`Front::locate`] found.
 enum Code {
     Block(u32),
-    /// An instruction that cannot be kept: on two pages, or not in memory.
-    Single(Box<Op>),
+    /// An instruction that is no block: on two pages, or not in memory.
+    Single(Op),
 }
 
 impl Front {
@@ -181,10 +181,17 @@ impl Front {
         pins: &mut Pins<'_>,
     ) -> Option<u32> {
         let linear = core.seg[CS].base.wrapping_add(core.eip);
-        if let Some(id) = cache.jump(linear, core.epoch, core.mode) {
+        if let Some((id, epoch)) = cache.jump(linear, core.mode) {
             let block = &cache.blocks[id as usize];
             if block.code.generation() == block.generation && Self::fits(core, block.bytes) {
-                return Some(id);
+                if epoch == core.epoch {
+                    return Some(id);
+                }
+                // The TLB has changed since, but perhaps not here.
+                if block.page_epoch == core.page_epoch && core.still_maps(linear, block.key >> 16) {
+                    cache.remember_jump(linear, core.epoch, core.mode, id);
+                    return Some(id);
+                }
             }
         }
         Self::locate_or_run(core, cache, pins, linear)
@@ -204,7 +211,7 @@ impl Front {
                 Some(id)
             }
             Ok(Code::Single(op)) => {
-                engine::run_ops_once(core, pins, std::slice::from_ref(&*op));
+                engine::run_ops_once(core, pins, std::slice::from_ref(&op));
                 None
             }
             Err(_) => {
@@ -230,6 +237,7 @@ impl Front {
             block.code.is(&page) && Self::fits(core, block.bytes)
         };
         if let Some(id) = cache.find(key).filter(usable) {
+            cache.blocks[id as usize].page_epoch = core.page_epoch;
             return Ok(Code::Block(id));
         }
         let mut bytes = [0; MAX_BLOCK * MAX_LEN];
@@ -255,16 +263,62 @@ impl Front {
             }
         }
         if count == 0 {
-            return Self::fetch_single(core, pins, linear, in_segment);
+            return Self::fetch_straddler(core, cache, pins, linear, in_segment, key, page);
         }
         if page.state().code() == 0 {
             core.protect_code(&page);
         }
         page.state().mark_code(offset..offset + at);
-        Ok(Code::Block(cache.insert(key, count, at as u32, CodePage::new(page))))
+        Ok(Code::Block(cache.insert(key, count, at as u32, CodePage::new(page), core.page_epoch)))
     }
 
-    /// An instruction from two pages or from beyond memory.
+    /// An instruction on two pages.
+    fn fetch_straddler(
+        core: &mut Core,
+        cache: &mut BlockCache,
+        pins: &mut Pins<'_>,
+        linear: u32,
+        in_segment: usize,
+        key: u64,
+        page: HostPage,
+    ) -> Fallible<Code> {
+        let offset = linear as usize % PAGE_SIZE;
+        let here = PAGE_SIZE - offset;
+        if here >= in_segment.min(MAX_LEN) {
+            return Self::fetch_single(core, pins, linear, in_segment);
+        }
+        let physical = core.translate_page(pins, core.part, linear.wrapping_add(here as u32), false)?;
+        let second = (physical >> 12) as u32;
+        let known = cache.straddler(key, second, core.page_epoch);
+        if let Some(op) = known.filter(|op| usize::from(op.len) <= in_segment) {
+            return Ok(Code::Single(*op));
+        }
+        let Some(next) = core.phys.page(pins.bus, second).read.clone() else {
+            return Self::fetch_single(core, pins, linear, in_segment);
+        };
+        let mut bytes = [0; MAX_LEN];
+        let have = in_segment.min(MAX_LEN);
+        fast_mem::copy_from(&page, offset, &mut bytes[..here]);
+        fast_mem::copy_from(&next, 0, &mut bytes[here..have]);
+        let Ok((mut op, _)) = decode::decode(&bytes[..have], core.mode, core.model.features) else {
+            return Err(core.gp(0));
+        };
+        op.end = u16::from(op.len);
+        let beyond = usize::from(op.len).saturating_sub(here).max(1);
+        for (page, range) in [(&page, offset..PAGE_SIZE), (&next, 0..beyond)] {
+            if page.state().code() == 0 {
+                core.protect_code(page);
+            }
+            page.state().mark_code(range);
+        }
+        let pages = [CodePage::new(page), CodePage::new(next)];
+        let generations = [pages[0].generation(), pages[1].generation()];
+        let page_epoch = core.page_epoch;
+        cache.remember_straddler(Straddler { key, second, pages, generations, page_epoch, op });
+        Ok(Code::Single(op))
+    }
+
+    /// An instruction from beyond memory, or one that the segment cuts off.
     fn fetch_single(core: &mut Core, pins: &mut Pins<'_>, linear: u32, in_segment: usize) -> Fallible<Code> {
         let mut bytes = [0; MAX_LEN];
         for n in 0..MAX_LEN {
@@ -276,7 +330,7 @@ impl Front {
             match decode::decode(&bytes[..=n], core.mode, core.model.features) {
                 Ok((mut op, _)) => {
                     op.end = u16::from(op.len);
-                    return Ok(Code::Single(Box::new(op)));
+                    return Ok(Code::Single(op));
                 }
                 Err(Trouble::Short) => {}
                 Err(Trouble::Long) => break,

@@ -161,6 +161,8 @@ pub(crate) struct Core {
     pub(crate) a20_mask: u64,
     pub(crate) phys: PhysMap,
     pub(crate) tlb_info: Box<[TlbInfo; TLB_ALL]>,
+    /// One bit for each 4 MiB of linear addresses that may have a large page in the TLB.
+    pub(crate) large_regions: [u32; 32],
     /// The handler that aborted had already set EIP to where the exception belongs (in another task).
     pub(crate) eip_exact: bool,
     /// The budget, or less: the run loop looks around when this many instructions have retired.
@@ -267,6 +269,7 @@ impl Core {
             a20_mask: u64::MAX,
             phys: PhysMap::default(),
             tlb_info: Box::new([TlbInfo::default(); TLB_ALL]),
+            large_regions: [0; 32],
             eip_exact: false,
             limit: 0,
             code_changed: false,
