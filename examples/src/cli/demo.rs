@@ -9,6 +9,7 @@ mod report;
 
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use slotone_block::memory::MemoryDisk;
 use slotone_block::{BlockBackend, read_exact, write_all};
@@ -45,6 +46,9 @@ const LOOK: f64 = 0.05;
 const PATIENCE: f64 = 5.0;
 /// Virtual seconds that the demonstration may take.
 const LIMIT: f64 = 60.0;
+/// Host time after which a silent guest counts as stuck, and one that has not shown anything at all: a processor that runs wild
+/// on a broken board can be so slow that virtual time tells nothing.
+const HOST_PATIENCE: [Duration; 2] = [Duration::from_secs(15), Duration::from_secs(5)];
 
 /// Runs the demonstration and returns the exit status.
 pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
@@ -97,6 +101,7 @@ pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
     }
 
     let mut report = Report::new(&lines, &transcript);
+    let mut ended = None;
     if report.is_complete() {
         if end != Ending::Run(End::Machine(RunExit::PowerOff)) && report.verdict("pm").is_pass() {
             report.fail("pm", "the machine did not switch itself off");
@@ -108,9 +113,13 @@ pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
         for (device, why) in probe::dead_devices(&mut session.machine, chipset_id) {
             report.fail(device, &why);
         }
+        ended = Some(how(end));
         report.stuck(&how(end));
     }
     print_screen(screen.as_ref(), &transcript);
+    if let Some(how) = ended {
+        println!("the machine did not come to its end: {how}");
+    }
     print_report(&report, &picture);
     Ok(match end {
         Ending::Run(End::Expected) => 0,
@@ -170,7 +179,7 @@ fn watch(session: &mut Session, args: &Args) -> Result<Ending, Failure> {
     let seconds = |t: VmInstant| t.as_nanos() as f64 / 1e9;
     let limit = args.exit_after.unwrap_or(f64::INFINITY);
     let mut seen = (0, None);
-    let mut news = 0.0;
+    let (mut news, mut host_news) = (0.0, Instant::now());
     loop {
         let now = seconds(session.machine.now());
         let end = session.run(Some((now + LOOK).min(limit)))?;
@@ -181,9 +190,11 @@ fn watch(session: &mut Session, args: &Args) -> Result<Ending, Failure> {
         }
         let seen_now = (session.transcript.as_ref().map_or(0, Vec::len), screen);
         if seen_now != seen {
-            (seen, news) = (seen_now, now);
+            (seen, news, host_news) = (seen_now, now, Instant::now());
         }
-        if now - news > PATIENCE || now > LIMIT {
+        let [patience, patience_at_first] = HOST_PATIENCE;
+        let host_patience = if news == 0.0 { patience_at_first } else { patience };
+        if now - news > PATIENCE || now > LIMIT || host_news.elapsed() > host_patience {
             return Ok(Ending::Stuck);
         }
     }

@@ -28,7 +28,10 @@ pub(super) fn dead_devices(machine: &mut Machine, chipset_id: u16) -> Vec<(&'sta
     check(name::VGA, board.function(8, 0, 0x5333, 0x8811).and_then(|()| board.video()));
     check(name::PIC, board.interrupt_controllers());
     check(name::PIT, board.timer());
-    check(name::DMA, board.keeps("address register of channel 1", &[(0x0c, 0), (0x02, 0x5a)], 0x02, 0x5a));
+    check(
+        name::DMA,
+        board.keeps("address register of channel 1", &[(0x0c, 0), (0x02, 0x5a), (0x0c, 0)], 0x02, 0x5a),
+    );
     check(name::RTC, board.clock());
     check(name::KBC, board.keyboard_controller());
     check(name::UART0, board.keeps("scratch register", &[(0x3ff, 0x96)], 0x3ff, 0x96));
@@ -170,9 +173,12 @@ impl Board<'_> {
     /// The drive is there, and its medium can be read.
     fn drive(&mut self, position: u16) -> Result<(), String> {
         let base = if position < 2 { 0x1f0 } else { 0x170 };
-        self.outb(base + 0x206, 0x02); // no interrupts
+        // A reset, for the drive before may not have finished; no interrupts.
+        for control in [0x06, 0x02] {
+            self.outb(base + 0x206, control);
+            self.machine.pass(1_000_000);
+        }
         self.outb(base + 6, 0xe0 | (position as u8 & 1) << 4);
-        self.machine.pass(1_000_000);
         self.keeps("block number", &[(base + 3, 0x5a)], base + 3, 0x5a)
             .map_err(|why| format!("does not answer: {why}"))?;
         let status = if position < 2 { self.read_sector(base) } else { self.read_block(base) };
