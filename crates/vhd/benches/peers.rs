@@ -275,7 +275,7 @@ impl Bench {
                 if size < 65536 {
                     format!("{:.0} /s", count as f64 / s)
                 } else {
-                    format!("{:.0} MiB/s", (count * size >> 20) as f64 / s)
+                    format!("{:.0} MiB/s", ((count * size) >> 20) as f64 / s)
                 }
             };
             let ratio = theirs / ours;

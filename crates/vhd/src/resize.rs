@@ -160,13 +160,10 @@ fn grow_table(
     let table = layout.header.table_offset();
     let mut header = layout.header.clone();
     let grown = table..table + table_len(blocks);
-    let first_block = bat[..layout.blocks as usize]
-        .iter()
-        .filter(|s| **s != UNALLOCATED)
-        .min()
-        .map(|s| u64::from(*s) * SECTOR);
+    let mut blocks_at =
+        bat[..layout.blocks as usize].iter().filter(|s| **s != UNALLOCATED).map(|s| u64::from(*s) * SECTOR);
     let free = layout.metadata.iter().all(|m| m.start == table || !overlaps(m, &grown))
-        && first_block.is_none_or(|b| b >= grown.end || b < table)
+        && blocks_at.all(|b| !overlaps(&(b..b + layout.region()), &grown))
         && grown.end <= tail_at;
     let mut end = tail_at;
     if free {

@@ -42,6 +42,7 @@ pub struct OpenOptions {
     ignore_undo: bool,
     bulk: bool,
     resolver: Arc<dyn Resolver>,
+    parents: Vec<PathBuf>,
 }
 
 impl Default for OpenOptions {
@@ -64,6 +65,7 @@ impl OpenOptions {
             ignore_undo: false,
             bulk: false,
             resolver: Arc::new(FileResolver::default()),
+            parents: Vec::new(),
         }
     }
 
@@ -117,9 +119,8 @@ impl OpenOptions {
 
     /// Looks for the parent at this path first; in a longer chain say it once per missing parent.
     pub fn parent(mut self, path: impl Into<PathBuf>) -> Self {
-        let mut files = FileResolver::default();
-        files.overrides.push(path.into());
-        self.resolver = Arc::new(files);
+        self.parents.push(path.into());
+        self.resolver = Arc::new(FileResolver { overrides: self.parents.clone(), ..FileResolver::default() });
         self
     }
 
@@ -586,21 +587,21 @@ impl BlockBackend for Vhd {
         let len = total(bufs);
         check_range(&self.info, offset, len, false)?;
         // By far the most common: one buffer, all of it in one block of this file.
-        if let ([one], Body::Dynamic(d)) = (&mut *bufs, &self.leaf().body) {
-            if let Some(done) = d.read_one(&*self.leaf().storage, offset, one) {
-                return done.map_err(|e| self.failed(e.into()));
-            }
+        if let ([one], Body::Dynamic(d)) = (&mut *bufs, &self.leaf().body)
+            && let Some(done) = d.read_one(&*self.leaf().storage, offset, one)
+        {
+            return done.map_err(|e| self.failed(e.into()));
         }
         self.read_from(0, offset, 0, len, bufs).map_err(|e| self.failed(e))
     }
 
     fn write_at(&self, offset: u64, bufs: &[IoSlice<'_>], fua: bool) -> slotone_block::Result<()> {
         check_range(&self.info, offset, total_out(bufs), true)?;
-        if let ([one], Body::Dynamic(d)) = (bufs, &self.leaf().body) {
-            if let Some(done) = d.write_one(&*self.leaf().storage, offset, one) {
-                done.map_err(|e| self.failed(e.into()))?;
-                return if fua { self.flush() } else { Ok(()) };
-            }
+        if let ([one], Body::Dynamic(d)) = (bufs, &self.leaf().body)
+            && let Some(done) = d.write_one(&*self.leaf().storage, offset, one)
+        {
+            done.map_err(|e| self.failed(e.into()))?;
+            return if fua { self.flush() } else { Ok(()) };
         }
         self.leaf().write(offset, bufs).map_err(|e| self.failed(e))?;
         if fua { self.flush() } else { Ok(()) }

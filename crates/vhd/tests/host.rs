@@ -105,7 +105,7 @@ fn to_vhd(raw: &Path, vhd: &Path) {
     convert(
         &LinkedDisk::open(raw, true).unwrap(),
         vhd,
-        &ConvertOptions { block_size: 512 << 10, ..ConvertOptions::default() },
+        &ConvertOptions { block_size: 512 << 10, durable: false, ..ConvertOptions::default() },
         &mut quiet(),
     )
     .unwrap();
@@ -114,8 +114,13 @@ fn to_vhd(raw: &Path, vhd: &Path) {
 fn to_raw(vhd: &Path, raw: &Path) {
     let _ = std::fs::remove_file(raw);
     let disk = OpenOptions::new().read_only(true).open(vhd).unwrap();
-    convert(&disk, raw, &ConvertOptions { target: Target::Raw, ..ConvertOptions::default() }, &mut quiet())
-        .unwrap();
+    convert(
+        &disk,
+        raw,
+        &ConvertOptions { target: Target::Raw, durable: false, ..ConvertOptions::default() },
+        &mut quiet(),
+    )
+    .unwrap();
 }
 
 /// Compacts with and without the free space and says how many blocks are left each time.
@@ -173,10 +178,10 @@ fn fat_free_space() {
                 assert_eq!(sha256(&std::fs::read(&out).unwrap()), *hash, "FAT{bits} at {partition}: {name}");
                 std::fs::remove_file(&out).unwrap();
             }
-            if partition == 0 {
-                if let Some(fsck) = tool("fsck.fat") {
-                    run(&fsck, &["-n", text(&back)]);
-                }
+            if partition == 0
+                && let Some(fsck) = tool("fsck.fat")
+            {
+                run(&fsck, &["-n", text(&back)]);
             }
         }
     }

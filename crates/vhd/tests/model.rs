@@ -9,7 +9,10 @@ use std::sync::Arc;
 use common::{Rng, content};
 use proptest::prelude::*;
 use slotone_block::BlockBackend;
-use slotone_vhd::{CreateOptions, DiskKind, MemResolver, MemStorage, OpenOptions, Storage, Vhd};
+use slotone_vhd::{
+    CompactOptions, CreateOptions, DiskKind, MemResolver, MemStorage, OpenOptions, Storage, Vhd, compact,
+    quiet,
+};
 
 /// A chain of images in memory.
 struct Disks {
@@ -81,13 +84,22 @@ fn step(disk: &Vhd, model: &mut [u8], rng: &mut Rng) {
     }
 }
 
-fn churn(disks: &mut Disks, mut disk: Vhd, model: &mut Vec<u8>, rng: &mut Rng, steps: u32) {
+/// `least`: the parent's size.
+fn churn(disks: &mut Disks, mut disk: Vhd, model: &mut Vec<u8>, rng: &mut Rng, steps: u32, least: usize) {
     let index = disks.files.len() - 1;
     for i in 0..steps {
         step(&disk, model, rng);
         if rng.below(40) == 0 {
             disk.close().unwrap();
             disk = disks.open(index, false);
+        }
+        if rng.below(30) == 0 {
+            let size = (least / 512).max(1) as u64 + rng.below((model.len() as u64 / 256).min(4000) + 1);
+            disk = disk.resize(size * 512, true).unwrap();
+            model.resize(size as usize * 512, 0);
+        }
+        if rng.below(30) == 0 && disk.kind() != DiskKind::Fixed {
+            disk = compact(disk, CompactOptions::default(), &mut quiet()).unwrap().0;
         }
         if i % 50 == 49 {
             assert!(content(&disk) == *model, "step {i}");
@@ -120,7 +132,7 @@ proptest! {
         let mut disks = Disks { files: vec![] };
         let disk = disks.add(&CreateOptions::fixed(sectors * 512), false);
         let mut model = vec![0; sectors as usize * 512];
-        churn(&mut disks, disk, &mut model, &mut Rng(seed), 150);
+        churn(&mut disks, disk, &mut model, &mut Rng(seed), 150, 0);
     }
 
     #[test]
@@ -129,7 +141,7 @@ proptest! {
         let options = CreateOptions::dynamic(sectors * 512).block_size(1 << shift).aligned(aligned);
         let disk = disks.add(&options, false);
         let mut model = vec![0; sectors as usize * 512];
-        churn(&mut disks, disk, &mut model, &mut Rng(seed), 200);
+        churn(&mut disks, disk, &mut model, &mut Rng(seed), 200, 0);
     }
 
     #[test]
@@ -140,15 +152,16 @@ proptest! {
         let base = if base_fixed { CreateOptions::fixed(size) } else { CreateOptions::dynamic(size).block_size(4096) };
         let disk = disks.add(&base, false);
         let mut model = vec![0; size as usize];
-        churn(&mut disks, disk, &mut model, &mut rng, 60);
+        churn(&mut disks, disk, &mut model, &mut rng, 60, 0);
         for level in 0..depth {
             // A child may be larger than its parent.
             let size = model.len() as u64 + if level == 1 { 512 * 100 } else { 0 };
             let options = CreateOptions::differencing("parent").size(size).block_size(1 << (shift + level as u32 % 2));
             let disk = disks.add(&options, true);
             prop_assert_eq!(disk.kind(), DiskKind::Differencing);
+            let least = model.len();
             model.resize(size as usize, 0);
-            churn(&mut disks, disk, &mut model, &mut rng, 100);
+            churn(&mut disks, disk, &mut model, &mut rng, 100, least);
         }
     }
 }
@@ -205,6 +218,42 @@ fn several_threads_at_once() {
     let before = content(&disk);
     disk.close().unwrap();
     assert!(content(&disks.open(1, true)) == before);
+}
+
+#[test]
+fn threads_that_give_blocks_back() {
+    let mut disks = Disks { files: vec![] };
+    let disk = disks.add(&CreateOptions::dynamic(4 << 20).block_size(16 << 10), false);
+    std::thread::scope(|scope| {
+        for t in 0..4u64 {
+            let disk = &disk;
+            scope.spawn(move || {
+                let mut rng = Rng(t);
+                for round in 0..1500u64 {
+                    // A block of its own among those of the others.
+                    let at = (rng.below(64) * 4 + t) * (16 << 10);
+                    let mut block = vec![(round % 250) as u8 + 1; 16 << 10];
+                    match rng.below(4) {
+                        0 => {
+                            disk.write_zeroes(at, 16 << 10, false).unwrap();
+                            block.fill(0);
+                        }
+                        1 => {
+                            disk.flush().unwrap();
+                            continue;
+                        }
+                        _ => slotone_block::write_all(disk, at, &block).unwrap(),
+                    }
+                    let mut got = vec![9; 16 << 10];
+                    slotone_block::read_exact(disk, at, &mut got).unwrap();
+                    assert!(got == block);
+                }
+            });
+        }
+    });
+    let before = content(&disk);
+    disk.close().unwrap();
+    assert!(content(&disks.open(0, true)) == before);
 }
 
 #[test]

@@ -143,6 +143,14 @@ fn resize_through_power_cuts() {
             d.close().unwrap();
             image = s.to_vec();
         }
+        if seed % 3 == 1 {
+            // One that has a history: its table lies behind blocks, and has entries that are not used.
+            let storage = memory(&image);
+            let disk = open(storage.clone(), parent.as_ref()).unwrap().resize(512 * 9000, false).unwrap();
+            scribble(&disk, &mut rng, 30);
+            disk.resize(512 * (150 + rng.below(3000)), true).unwrap().close().unwrap();
+            image = storage.to_vec();
+        }
         let old = content(&open(memory(&image), parent.as_ref()).unwrap());
         // A child cannot become smaller than its parent.
         let size = 512 * if parent.is_some() { 151 + rng.below(20_000) } else { 1 + rng.below(20_000) };

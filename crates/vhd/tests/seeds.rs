@@ -92,7 +92,8 @@ fn exercise(disk: &slotone_vhd::Vhd) -> u64 {
 #[test]
 fn all_seeds_and_their_neighbours() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/seeds");
-    let targets: [(&str, fn(&[u8])); 5] =
+    type Target = (&'static str, fn(&[u8]));
+    let targets: [Target; 5] =
         [("footer", footer), ("header", header), ("locator", locator), ("chain", chain), ("image", image)];
     let mut rng = Rng(11);
     for (name, target) in targets {
