@@ -27,7 +27,9 @@ pub fn main() -> ExitCode {
         Err(e) => {
             // One line: what is wrong, and where the rest stands.
             let text = e.to_string();
-            let line = text.lines().next().unwrap_or("bad arguments").trim_start_matches("error: ");
+            let first: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+            let line = first.join(" ");
+            let line = line.trim_start_matches("error: ");
             eprintln!("virtual-server-2005: {line}; see --help");
             return ExitCode::from(2);
         }

@@ -30,11 +30,13 @@ pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
         builder.on_triple_fault(OnTripleFault::Stop);
     }
     if let Some(path) = &args.kernel {
-        builder.linux(LinuxImage {
+        let image = LinuxImage {
             kernel: images::file(path)?,
             initrd: args.initrd.as_deref().map(images::file).transpose()?.unwrap_or_default(),
             command_line: args.append.clone().unwrap_or_default(),
-        })?;
+        };
+        let named = |e| Failure::usage(format!("--kernel {}: {e}", path.display()));
+        builder.linux(image).map_err(named)?;
     }
     fault::break_devices(&mut builder, args)?;
     let mut machine = builder.build()?;
