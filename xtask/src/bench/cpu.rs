@@ -153,7 +153,7 @@ impl Engine {
         let output = Command::new(&self.program).arg(argument).stdin(Stdio::null()).output();
         let text = output.map(|o| [o.stdout, o.stderr].concat()).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
-        let line = text.lines().find(|line| line.contains("version") || line.contains("Bochs x86"));
+        let line = text.lines().find(|line| line.contains("version") || line.contains("Bochs x86 Emulator"));
         format!("{}: {}", self.name, line.unwrap_or("unknown version").trim_matches([' ', '=']))
     }
 

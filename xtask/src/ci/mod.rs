@@ -60,7 +60,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 /// Formatting, lints, documentation, manifests, the fuzz workspace.
 fn check_sources(steps: &Steps, args: &Args) {
     if args.wants("fmt") {
-        steps.program("fmt", host::cargo().args(["fmt", "--all", "--check"]), 5);
+        steps.program("fmt", host::cargo().args(["fmt", "--all", "--check", "--", "--color", "never"]), 5);
     }
     if args.wants("manifests") {
         steps.run("manifests", || manifests().map(|found| ((), found)));
@@ -88,17 +88,18 @@ fn run_tests(steps: &Steps) -> totals::Totals {
         command.args(["--", "--show-output"]);
         let log = steps.log(name);
         let ended = host::run_logged(&mut command, &log, Duration::from_secs(3600))?;
-        totals = totals::read(&host::read_lossy(&log)?);
+        let text = host::read_lossy(&log)?;
+        totals = totals::read(&text);
         if ended.code() != Some(0) || totals.failed > 0 {
-            let mut text = format!("{} failed; all of it is in {}", totals.failed, log.display());
-            for failure in &totals.failures {
-                text += &format!("\n{failure}");
-            }
+            let all = format!("all of it is in {}", log.display());
             if totals.failures.is_empty() {
                 // It did not come to running tests, or a test program died: that is a failure as well.
                 totals.failed = totals.failed.max(1);
-                text += &format!("\n{ended}\n{}", host::tail(&host::read_lossy(&log)?, 30).join("\n"));
+                let end = steps::complaints(&text).join("\n");
+                return Err(Error::Check(format!("cargo test: {ended}; {all}\n{end}")));
             }
+            let list = totals.failures.join("\n");
+            let text = format!("{} failed; {all}\n{list}", totals.failed);
             return Err(Error::Check(text));
         }
         if totals.passed == 0 {

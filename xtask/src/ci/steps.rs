@@ -1,5 +1,6 @@
 //! Steps: each timed, told in one line, and none of them ending the run.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
@@ -87,12 +88,15 @@ impl Steps {
     }
 }
 
-/// The compiler's errors with what follows each, or else the end of the text.
-fn complaints(text: &str) -> Vec<&str> {
+/// The compiler's errors with what follows each, every one once, or else the end of the text.
+pub(super) fn complaints(text: &str) -> Vec<&str> {
     let lines: Vec<&str> = text.lines().collect();
-    let mut out = Vec::new();
+    let mut out: Vec<&str> = Vec::new();
+    let mut seen = BTreeSet::new();
     for (at, line) in lines.iter().enumerate() {
-        if line.starts_with("error") || line.starts_with("Diff in ") {
+        if (line.starts_with("error") || line.starts_with("Diff in "))
+            && seen.insert((*line, lines.get(at + 1)))
+        {
             out.extend(lines[at..].iter().take_while(|line| !line.is_empty()).take(8));
         }
         if out.len() > 60 {
