@@ -9,7 +9,8 @@
 //! 5. A region is free for reuse only once its old table entry is durably gone.
 //!
 //! So data go first; bitmaps and table entries change in memory only until [`Dynamic::flush`] writes them between two syncs. Space
-//! comes from a pool at the end of the file that is extended for several blocks at once; the trailing footer moves before it.
+//! comes from a pool at the end of the file that is extended for several blocks at once; the trailing footer moves ahead of it. It may be
+//! the one thing that a crash loses, and the copy in front stands in for it.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io::{IoSlice, IoSliceMut};
@@ -520,10 +521,11 @@ impl Dynamic {
         }
         let footer_at = footer_start(end, self.aligned);
         let old_len = storage.len()?;
+        // No sync: no table entry points there before the flush that makes this durable, and until then a crash leaves the old
+        // footer, the new one, or neither and the copy.
         let grown = storage
             .set_len(footer_at + FOOTER_LEN as u64)
-            .and_then(|()| storage.write_at(footer_at, &self.footer))
-            .and_then(|()| self.sync(storage));
+            .and_then(|()| storage.write_at(footer_at, &self.footer));
         if let Err(e) = grown {
             // The old footer was not touched: with the old length it is the trailing one again.
             if storage.set_len(old_len).is_err() {

@@ -83,7 +83,7 @@ fn each_lie_has_its_error() {
     let good = image();
     assert!(open(&good, false).is_ok());
 
-    refused!(vec![0; 0], ErrorKind::NotVhd);
+    refused!([0u8; 0], ErrorKind::NotVhd);
     refused!(vec![0; 511], ErrorKind::NotVhd);
     refused!(vec![7; 100_000], ErrorKind::NotVhd);
 
