@@ -120,21 +120,21 @@ wait_ns:
     js 1b
     ret
 
-# Waits EAX nanoseconds, halted where the timer interrupt can end it.
+# Shows the screen for EAX nanoseconds, halted; for less where the timer's interrupts do not end the halts.
 hold:
-    call start_timer
-    movb alive_pit, %al
-    andb alive_pic, %al
-    jz 1f
-    movw masks, %ax
+    movb alive_pit, %cl
+    andb alive_pic, %cl
+    jnz 1f
+    movl $50000000, %eax
+    jmp wait_ns
+1:  call start_timer
+    movb masks, %al
     andb $0xfe, %al
     outb %al, $0x21
     sti
-1:  testb %al, %al
-    jz 2f
-    hlt
-2:  call timer
-    js 1b
+2:  hlt
+    call timer
+    js 2b
     cli
     movb masks, %al
     outb %al, $0x21
