@@ -165,7 +165,7 @@ fn next_map_generation() -> u64 {
 }
 
 /// With the real clock, the most virtual nanoseconds that pass for one instruction: many times what one takes.
-const MOST_NANOS_PER_INSTRUCTION: u64 = 1_000;
+const MOST_NANOS_PER_INSTRUCTION: u64 = 250;
 
 /// Line changes that one outside event may cause before the rest is dropped: far above what wired chips need.
 const LINE_STORM: u32 = 10_000;
