@@ -68,17 +68,15 @@ pub(crate) fn run_ops_once(core: &mut Core, pins: &mut Pins<'_>, ops: &[Op]) {
 
 #[inline(always)]
 fn run_ops(core: &mut Core, pins: &mut Pins<'_>, ops: &[Op]) -> Left {
-    let room = core.limit.wrapping_sub(core.retired);
-    core.stop_at = (ops.len() as u64).min(room) as u32;
-    let mut i = 0;
-    loop {
-        let op = &ops[i];
+    let room = usize::try_from(core.limit - core.retired).unwrap_or(usize::MAX);
+    let n = ops.len().min(room);
+    core.stop_at = n as u32;
+    for (i, op) in ops[..n].iter().enumerate() {
         core.index = i as u32;
         match (op.run)(core, pins, op) {
             Ok(Flow::Next) => {
-                i += 1;
-                if i as u32 >= core.stop_at {
-                    return cut(core, ops, i);
+                if core.attention {
+                    return cut(core, ops, i + 1);
                 }
             }
             Ok(flow) => {
@@ -106,10 +104,11 @@ fn run_ops(core: &mut Core, pins: &mut Pins<'_>, ops: &[Op]) -> Left {
             Err(_) => return fault(core, pins, op, i),
         }
     }
+    cut(core, ops, n)
 }
 
-/// The block ends, or is left, behind instruction `i - 1`.
-#[inline]
+/// The block ends, or is left, behind instruction `i - 1`; `i` is not 0.
+#[inline(always)]
 fn cut(core: &mut Core, ops: &[Op], i: usize) -> Left {
     core.index = 0;
     core.retired += i as u64;

@@ -2,6 +2,7 @@
 
 use crate::block::{BlockCache, Op, Straddler};
 use crate::debug::DR6_BS;
+use crate::decode::fuse::{Pair, fuse};
 use crate::decode::{self, MAX_LEN, Trouble};
 use crate::engine;
 use crate::exceptions::vector;
@@ -248,18 +249,19 @@ impl Front {
             cache.clear();
         }
         let (mut count, mut at) = (0, 0);
+        let mut before = Pair::None;
         while count < MAX_BLOCK as u32 && at < have {
-            match decode::decode(&bytes[at..], core.mode, core.model.features) {
-                Ok((mut op, end)) => {
-                    at += usize::from(op.len);
-                    op.end = at as u16;
-                    cache.ops.push(op);
-                    count += 1;
-                    if end {
-                        break;
-                    }
-                }
-                Err(_) => break,
+            let Ok(mut found) = decode::decode(&bytes[at..], core.mode, core.model.features) else { break };
+            at += usize::from(found.op.len);
+            found.op.end = at as u16;
+            if let Some(last) = cache.ops.last_mut().filter(|_| count > 0) {
+                fuse(last, before, &found.op, found.pair);
+            }
+            before = found.pair;
+            cache.ops.push(found.op);
+            count += 1;
+            if found.end {
+                break;
             }
         }
         if count == 0 {
@@ -300,9 +302,10 @@ impl Front {
         let have = in_segment.min(MAX_LEN);
         fast_mem::copy_from(&page, offset, &mut bytes[..here]);
         fast_mem::copy_from(&next, 0, &mut bytes[here..have]);
-        let Ok((mut op, _)) = decode::decode(&bytes[..have], core.mode, core.model.features) else {
+        let Ok(found) = decode::decode(&bytes[..have], core.mode, core.model.features) else {
             return Err(core.gp(0));
         };
+        let mut op = found.op;
         op.end = u16::from(op.len);
         let beyond = usize::from(op.len).saturating_sub(here).max(1);
         for (page, range) in [(&page, offset..PAGE_SIZE), (&next, 0..beyond)] {
@@ -328,7 +331,8 @@ impl Front {
             let physical = core.translate_page(pins, core.part, linear.wrapping_add(n as u32), false)?;
             core.phys_read(pins, physical, &mut bytes[n..=n]);
             match decode::decode(&bytes[..=n], core.mode, core.model.features) {
-                Ok((mut op, _)) => {
+                Ok(found) => {
+                    let mut op = found.op;
                     op.end = u16::from(op.len);
                     return Ok(Code::Single(op));
                 }

@@ -100,7 +100,7 @@ pub(crate) struct Core {
     pub(crate) fl: Flags,
     /// Index of the running instruction in its block.
     pub(crate) index: u32,
-    /// The block is left when this index is reached.
+    /// The budget ends before the instruction of this index.
     pub(crate) stop_at: u32,
     /// Instructions retired before the running block.
     pub(crate) retired: u64,
@@ -324,7 +324,6 @@ impl Core {
     #[inline]
     pub(crate) fn poke(&mut self) {
         self.attention = true;
-        self.stop_at = 0;
     }
 
     /// EFLAGS with everything worked out; bit 1 set.

@@ -1,11 +1,13 @@
 //! From bytes to [`Op`]s: prefixes, ModRM, and the tables of the one-byte and two-byte opcodes.
 
+pub(crate) mod fuse;
 mod one;
 mod two;
 
 use crate::block::{A32, Handler, LOCK, NO_REG, O32, Op, REP, REPNE};
 use crate::ops;
 use crate::state::{CS, DS, EBP, ES, ESP, FS, GS, SS, mode};
+use fuse::{Operands, Pair};
 
 /// Longest instruction.
 pub(crate) const MAX_LEN: usize = 15;
@@ -29,6 +31,17 @@ enum Form {
     Segmented,
 }
 
+/// The operand beside the ModRM one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Other {
+    /// A register.
+    Reg,
+    /// A register that is the destination.
+    Load,
+    /// An immediate, or nothing.
+    Imm,
+}
+
 /// An instruction being decoded.
 struct Decoder<'a> {
     bytes: &'a [u8],
@@ -43,10 +56,19 @@ struct Decoder<'a> {
     end: bool,
     /// LOCK is allowed.
     lockable: bool,
+    pair: Pair,
 }
 
-/// Decodes the instruction at the start of `bytes`. The flag says that a block ends behind it.
-pub(crate) fn decode(bytes: &[u8], mode: u16, features: u32) -> Decoded<(Op, bool)> {
+/// A decoded instruction.
+pub(crate) struct Instruction {
+    pub(crate) op: Op,
+    /// A block ends behind it.
+    pub(crate) end: bool,
+    pub(crate) pair: Pair,
+}
+
+/// Decodes the instruction at the start of `bytes`.
+pub(crate) fn decode(bytes: &[u8], mode: u16, features: u32) -> Decoded<Instruction> {
     let big = mode & mode::D != 0;
     let op = Op {
         run: ops::undefined,
@@ -74,6 +96,7 @@ pub(crate) fn decode(bytes: &[u8], mode: u16, features: u32) -> Decoded<(Op, boo
         over: None,
         end: false,
         lockable: false,
+        pair: Pair::None,
     };
     match d.instruction() {
         Ok(run) => d.op.run = run,
@@ -91,7 +114,7 @@ pub(crate) fn decode(bytes: &[u8], mode: u16, features: u32) -> Decoded<(Op, boo
         d.end = true;
     }
     d.op.len = d.at as u8;
-    Ok((d.op, d.end))
+    Ok(Instruction { op: d.op, end: d.end, pair: d.pair })
 }
 
 impl Decoder<'_> {
@@ -126,6 +149,21 @@ impl Decoder<'_> {
     /// This handler if the model has the features.
     fn needs(&self, features: u32, run: Handler) -> Handler {
         if self.features & features == features { run } else { ops::undefined }
+    }
+
+    /// Notes what this can be the first of: `kind` on an operand of `size` bytes and another.
+    fn first(&mut self, kind: u8, size: u8, other: Other) {
+        let operands = match (self.form, other) {
+            (Form::Reg, Other::Reg) => Operands::RegReg,
+            (Form::Reg, Other::Imm) => Operands::RegImm,
+            (Form::Flat, Other::Reg) => Operands::MemReg,
+            (Form::Flat, Other::Load) => Operands::RegMem,
+            (Form::Flat, Other::Imm) => Operands::MemImm,
+            (Form::Reg, Other::Load) | (Form::Segmented, _) => return,
+        };
+        if size != 2 && self.op.flags & LOCK == 0 {
+            self.pair = Pair::First { kind, operands, byte: size == 1 };
+        }
     }
 
     fn u8(&mut self) -> Decoded<u8> {

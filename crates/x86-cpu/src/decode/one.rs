@@ -3,7 +3,8 @@
 use super::*;
 use crate::model;
 use crate::ops::{
-    alu, bcd, bit, control, data, far, io, muldiv, protection, shift, stack, string, system, x87, x87_fast,
+    alu, bcd, bit, control, data, far, fused, io, muldiv, protection, shift, stack, string, system, x87,
+    x87_fast,
 };
 
 impl Decoder<'_> {
@@ -36,6 +37,7 @@ impl Decoder<'_> {
             }
             0x48..=0x4F => {
                 self.op.rm = b & 7;
+                self.first(fused::DEC, self.size(true), Other::Imm);
                 by_size_form!(self, self.size(true), alu::dec)
             }
             0x50..=0x57 => {
@@ -99,6 +101,7 @@ impl Decoder<'_> {
             0x80..=0x83 => return self.group1(b),
             0x84 | 0x85 => {
                 self.modrm(size)?;
+                self.first(fused::TEST, size, Other::Reg);
                 by_size_form!(self, size, alu::test_r)
             }
             0x86 | 0x87 => {
@@ -169,6 +172,7 @@ impl Decoder<'_> {
             }
             0xA8 | 0xA9 => {
                 self.imm(size)?;
+                self.first(fused::TEST, size, Other::Imm);
                 by_size_form!(self, size, alu::test_i)
             }
             0xAA | 0xAB => {
@@ -363,14 +367,19 @@ impl Decoder<'_> {
             0 | 1 => {
                 self.modrm(size)?;
                 self.lockable = self.form != Form::Reg && n != alu::CMP;
+                self.first(n, size, Other::Reg);
                 by_number!(n, by_size_form!(self, size, alu::rm_r))
             }
             2 | 3 => {
                 self.modrm(size)?;
+                if n == alu::CMP {
+                    self.first(n, size, Other::Load);
+                }
                 by_number!(n, by_size_form!(self, size, alu::r_rm))
             }
             _ => {
                 self.imm(size)?;
+                self.first(n, size, Other::Imm);
                 by_number!(n, by_size_form!(self, size, alu::rm_i))
             }
         })
@@ -386,6 +395,7 @@ impl Decoder<'_> {
             self.imm8s()?
         }
         self.lockable = self.form != Form::Reg && n != alu::CMP;
+        self.first(n, size, Other::Imm);
         Ok(by_number!(n, by_size_form!(self, size, alu::rm_i)))
     }
 
@@ -408,6 +418,9 @@ impl Decoder<'_> {
             self.imm(size)?;
         }
         self.lockable = self.form != Form::Reg && matches!(n, 2 | 3);
+        if n < 2 {
+            self.first(fused::TEST, size, Other::Imm);
+        }
         Ok(match n {
             0 | 1 => by_size_form!(self, size, alu::test_i),
             2 => by_size_form!(self, size, alu::not),
@@ -502,6 +515,9 @@ impl Decoder<'_> {
                     _ => ops::undefined,
                 }
             };
+        }
+        if self.flat_control() {
+            self.pair = Pair::Jump(cc);
         }
         let run: Handler = jumps!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
         self.last(run)

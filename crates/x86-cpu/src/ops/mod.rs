@@ -10,6 +10,7 @@ pub(crate) mod bit;
 pub(crate) mod control;
 pub(crate) mod data;
 pub(crate) mod far;
+pub(crate) mod fused;
 pub(crate) mod io;
 pub(crate) mod msr;
 pub(crate) mod muldiv;
