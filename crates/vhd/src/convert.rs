@@ -13,7 +13,7 @@ use crate::format::{DEFAULT_BLOCK_SIZE, SECTOR};
 use crate::io::is_zero;
 use crate::progress::{Progress, tell};
 use crate::source::{LinkedDisk, Source};
-use crate::storage::{FileStorage, Storage};
+use crate::storage::{FileStorage, Lock, Storage};
 use crate::vhd::OpenOptions;
 
 /// What to make.
@@ -72,8 +72,11 @@ pub fn convert(
         return Err(Error::new(target, exists()));
     }
     let partial = partial_name(target);
-    // Only a conversion to the same name that was killed leaves one.
-    let _ = std::fs::remove_file(&partial);
+    if partial.symlink_metadata().is_ok() {
+        // A conversion to the same name that was killed has left it, or one that runs holds its lock.
+        drop(FileStorage::open(&partial, true, Lock::Exclusive)?);
+        std::fs::remove_file(&partial).map_err(|e| Error::new(&partial, e))?;
+    }
     let done = fill(source, &partial, options, progress).and_then(|()| give_name(&partial, target));
     if done.is_err() {
         let _ = std::fs::remove_file(&partial);

@@ -41,7 +41,7 @@ pub struct OpenOptions {
     max_chain: usize,
     ignore_undo: bool,
     bulk: bool,
-    resolver: Arc<dyn Resolver>,
+    resolver: Option<Arc<dyn Resolver>>,
     parents: Vec<PathBuf>,
 }
 
@@ -64,7 +64,7 @@ impl OpenOptions {
             max_chain: 64,
             ignore_undo: false,
             bulk: false,
-            resolver: Arc::new(FileResolver::default()),
+            resolver: None,
             parents: Vec::new(),
         }
     }
@@ -111,16 +111,23 @@ impl OpenOptions {
         self
     }
 
-    /// Where parents come from.
+    /// Where parents come from; in place of the host's files.
     pub fn resolver(mut self, resolver: Arc<dyn Resolver>) -> Self {
-        self.resolver = resolver;
+        self.resolver = Some(resolver);
         self
     }
 
-    /// Looks for the parent at this path first; in a longer chain say it once per missing parent.
+    fn parents_from(&self) -> Arc<dyn Resolver> {
+        self.resolver.clone().unwrap_or_else(|| {
+            let overrides = self.parents.clone();
+            Arc::new(FileResolver { overrides, unlocked: !self.lock, ..FileResolver::default() })
+        })
+    }
+
+    /// Looks for the parent at this path first; in a longer chain say it once per missing parent. Without effect if there is a
+    /// [`OpenOptions::resolver`].
     pub fn parent(mut self, path: impl Into<PathBuf>) -> Self {
         self.parents.push(path.into());
-        self.resolver = Arc::new(FileResolver { overrides: self.parents.clone(), ..FileResolver::default() });
         self
     }
 
@@ -190,10 +197,11 @@ impl OpenOptions {
 
     fn open_parent(&self, child: &Image, chain: &[Image]) -> Result<Image> {
         let want = parent_info(child);
+        let resolver = self.parents_from();
         let mut tried = Vec::new();
-        for path in self.resolver.candidates(&child.path, &want) {
+        for path in resolver.candidates(&child.path, &want) {
             let mut missed = |why: String| tried.push(TriedParent { path: path.clone(), why });
-            let storage = match self.resolver.open(&path) {
+            let storage = match resolver.open(&path) {
                 Ok(s) => s,
                 Err(e) => {
                     if matches!(e.kind(), ErrorKind::Locked { .. }) {

@@ -2,6 +2,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use serde_json::json;
+use slotone_block::BlockBackend;
 use slotone_vhd::{
     CompactOptions, ConvertOptions, CreateOptions, OpenOptions, Severity, SizePolicy, Target, Vhd,
     open_source,
@@ -44,6 +45,13 @@ pub(crate) fn convert(c: &Convert, stop: &Stop) -> Done {
     let options = ConvertOptions { target, durable: !c.no_sync, ..ConvertOptions::default() };
     let mut bar = Bar::new("converting", stop);
     slotone_vhd::convert(&*source, &c.target, &options, &mut |d, t| bar.step(d, t))?;
+    drop(bar);
+    let kind = match target {
+        Target::Fixed => "fixed disk",
+        Target::Raw => "raw image",
+        Target::Dynamic => "dynamic disk",
+    };
+    println!("{}: {kind} of {}", c.target.display(), bytes(source.info().capacity));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -52,6 +60,8 @@ pub(crate) fn merge(child: &Path, into: Option<&Path>, keep: bool, stop: &Stop) 
     if let Some(new) = into {
         let disk = OpenOptions::new().read_only(true).open(child)?;
         slotone_vhd::convert(&disk, new, &ConvertOptions::default(), &mut |d, t| bar.step(d, t))?;
+        drop(bar);
+        println!("{}: dynamic disk of {}", new.display(), bytes(disk.size()));
         return Ok(ExitCode::SUCCESS);
     }
     let parent = slotone_vhd::merge(child, &OpenOptions::new(), &mut |d, t| bar.step(d, t))?;
