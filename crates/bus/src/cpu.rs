@@ -58,7 +58,7 @@ pub trait CpuBus {
     fn map(&mut self, address: u64) -> PageMap;
     /// Interrupt acknowledge: takes the vector from the interrupt controller. Called only when the CPU delivers it next.
     fn intack(&mut self, retired: u64) -> u8;
-    /// The time-stamp counter as RDTSC sees it, before the guest's own offset.
+    /// The time-stamp counter as RDTSC sees it, before the guest's own offset. Brings the board's time up to date like an access.
     fn tsc(&mut self, retired: u64) -> u64;
     /// FERR#: an unmasked x87 error is pending (`true`) or gone, with CR0.NE = 0. Routed to IRQ 13 on a PC.
     fn ferr(&mut self, retired: u64, level: bool);

@@ -236,6 +236,9 @@ pub(crate) fn rdpmc(c: &mut Core, _: &mut Pins<'_>, _: &Op) -> Step {
 
 impl Core {
     pub(crate) fn tsc(&mut self, p: &mut Pins<'_>) -> u64 {
-        p.bus.tsc(self.now()).wrapping_add(self.msr.tsc_offset)
+        let t = p.bus.tsc(self.now());
+        // Time has passed on the board, and with it what is due.
+        self.pull(p);
+        t.wrapping_add(self.msr.tsc_offset)
     }
 }
