@@ -50,7 +50,7 @@ impl Footers {
     fn look_for_stranded(&mut self, storage: &dyn Storage) -> io::Result<()> {
         let mut end = 0;
         let mut at = 0;
-        for _ in 0..1 << 20 {
+        for _ in 0..1 << 16 {
             let Some(data) = storage.next_data(at)? else { break };
             end = data.end;
             at = data.end;

@@ -23,6 +23,7 @@ use crate::vhd::{OpenOptions, StampPolicy, Vhd};
 /// Either is in use, the parent cannot be written, or `progress` stopped it.
 pub fn merge(child: impl AsRef<Path>, options: &OpenOptions, progress: &mut Progress<'_>) -> Result<PathBuf> {
     let child = child.as_ref();
+    crate::undo::refuse_if_active(child)?;
     // A merge that was interrupted has changed the parent's time.
     let options = options.clone().stamp_policy(StampPolicy::Ignore);
     let parent = {

@@ -9,7 +9,7 @@ use crate::storage::Storage;
 use crate::vhd::{OpenOptions, Vhd};
 
 /// Gives the disk another size and returns it open again. Larger: the new end reads as zeros. Smaller: only with `allow_cut`, and what
-/// is beyond the new end is gone. Whenever it is interrupted, the disk has the old size or the new one, and can be resized again.
+/// is beyond the new end is gone. A disk that has children must not be resized: they would not accept it any more. Whenever it is interrupted, the disk has the old size or the new one, and can be resized again.
 ///
 /// # Errors
 /// The disk is read-only or belongs to a saved machine, the size is not one that its kind can have, or the host's I/O failed.

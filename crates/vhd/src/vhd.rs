@@ -169,6 +169,10 @@ impl OpenOptions {
             (true, true) => Lock::Exclusive,
         };
         let storage = FileStorage::open(path, writable, lock)?;
+        if writable && !self.ignore_undo {
+            // A session may have begun before the lock was taken; with the lock held none can.
+            crate::undo::refuse_if_active(path)?;
+        }
         self.open_storage(Arc::new(storage), path)
     }
 
