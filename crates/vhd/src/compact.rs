@@ -65,6 +65,7 @@ pub fn compact(
         Vec::new()
     };
     report.dropped = drop_blocks(&disk, &free, progress).map_err(|e| leaf.error(e))?;
+    leaf.changed();
     disk.flush_and_trim()?;
     let leaf = &disk.images()[0];
     report.moved = pack(leaf, progress).map_err(|e| leaf.error(e))?;

@@ -2,7 +2,8 @@
 
 use std::io::{IoSlice, IoSliceMut};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::dynamic::{Below, Dynamic};
 use crate::error::{Error, ErrorKind, Result};
@@ -50,6 +51,9 @@ pub(crate) struct Image {
     pub(crate) body: Body,
     pub(crate) warnings: Vec<String>,
     bulk: bool,
+    /// Something was written since the last sync.
+    unsynced: AtomicBool,
+    flushing: Mutex<()>,
 }
 
 impl Image {
@@ -87,6 +91,8 @@ impl Image {
                 body: Body::Fixed,
                 warnings,
                 bulk: load.bulk,
+                unsynced: AtomicBool::new(false),
+                flushing: Mutex::new(()),
             });
         }
         let layout = Layout::read(&*storage, &footer, size, load.table_limit, false)?;
@@ -117,7 +123,18 @@ impl Image {
             dynamic.restore_tail(&*storage)?;
         }
         let body = Body::Dynamic(Box::new(dynamic));
-        Ok(Self { storage, path: path.to_owned(), footer, kind, size, body, warnings, bulk: load.bulk })
+        Ok(Self {
+            storage,
+            path: path.to_owned(),
+            footer,
+            kind,
+            size,
+            body,
+            warnings,
+            bulk: load.bulk,
+            unsynced: AtomicBool::new(false),
+            flushing: Mutex::new(()),
+        })
     }
 
     pub(crate) fn dynamic(&self) -> Option<&Dynamic> {
@@ -147,18 +164,34 @@ impl Image {
     }
 
     pub(crate) fn write(&self, offset: u64, bufs: &[IoSlice<'_>]) -> std::result::Result<(), ErrorKind> {
-        match &self.body {
-            Body::Fixed => Ok(self.storage.write_vectored_at(offset, bufs)?),
+        let done = match &self.body {
+            Body::Fixed => self.storage.write_vectored_at(offset, bufs).map_err(ErrorKind::from),
             Body::Dynamic(d) => d.write(&*self.storage, offset, bufs),
-        }
+        };
+        self.changed();
+        done
     }
 
+    /// To be called behind each change, before the caller hears of it.
+    pub(crate) fn changed(&self) {
+        self.unsynced.store(true, Ordering::Release);
+    }
+
+    /// Makes all changes durable. Costs nothing when there were none since the last time; waits for one that is going on.
     pub(crate) fn flush(&self) -> std::result::Result<(), ErrorKind> {
-        match &self.body {
-            Body::Fixed if self.bulk => Ok(()),
-            Body::Fixed => Ok(self.storage.sync()?),
-            Body::Dynamic(d) => d.flush(&*self.storage),
+        let _one = self.flushing.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.unsynced.swap(false, Ordering::AcqRel) {
+            return Ok(());
         }
+        let done = match &self.body {
+            Body::Fixed if self.bulk => Ok(()),
+            Body::Fixed => self.storage.sync().map_err(ErrorKind::from),
+            Body::Dynamic(d) => d.flush(&*self.storage),
+        };
+        if done.is_err() {
+            self.changed();
+        }
+        done
     }
 
     pub(crate) fn close(&self) -> std::result::Result<(), ErrorKind> {

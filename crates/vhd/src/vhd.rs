@@ -612,6 +612,7 @@ impl BlockBackend for Vhd {
         if let ([one], Body::Dynamic(d)) = (bufs, &self.leaf().body)
             && let Some(done) = d.write_one(&*self.leaf().storage, offset, one)
         {
+            self.leaf().changed();
             done.map_err(|e| self.failed(e.into()))?;
             return if fua { self.flush() } else { Ok(()) };
         }
@@ -629,23 +630,25 @@ impl BlockBackend for Vhd {
     fn discard(&self, offset: u64, len: u64) -> slotone_block::Result<()> {
         check_range(&self.info, offset, len, true)?;
         let leaf = self.leaf();
-        match &leaf.body {
+        let done = match &leaf.body {
             Body::Fixed => leaf.storage.punch(offset, len).map(|_| ()).map_err(ErrorKind::from),
             Body::Dynamic(d) => d.discard(&*leaf.storage, offset, len),
-        }
-        .map_err(|e| self.failed(e))
+        };
+        leaf.changed();
+        done.map_err(|e| self.failed(e))
     }
 
     fn write_zeroes(&self, offset: u64, len: u64, fua: bool) -> slotone_block::Result<()> {
         check_range(&self.info, offset, len, true)?;
         let leaf = self.leaf();
-        match &leaf.body {
+        let done = match &leaf.body {
             Body::Fixed => crate::dynamic::zero_file(&*leaf.storage, offset, len),
             Body::Dynamic(d) => {
                 d.write_zeroes(&*leaf.storage, offset, len, &|at, n| self.zero_from(1, at, n))
             }
-        }
-        .map_err(|e| self.failed(e))?;
+        };
+        leaf.changed();
+        done.map_err(|e| self.failed(e))?;
         if fua { self.flush() } else { Ok(()) }
     }
 }
