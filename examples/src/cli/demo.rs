@@ -7,22 +7,22 @@
 mod probe;
 mod report;
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use slotone_block::memory::MemoryDisk;
 use slotone_block::{BlockBackend, read_exact, write_all};
 use slotone_bus::VmInstant;
-use slotone_console::{TerminalScreen, TextGrid};
 use slotone_firmware::BootDevice;
 use slotone_s3trio::TextScreen;
 use slotone_vhd::CreateOptions;
 use slotone_vmm_core::{IdeDrive, OnTripleFault, RunExit, virtual_server_2005};
 
 use self::report::{Report, Verdict};
-use super::args::{Args, ScreenArg, TripleFaultArg};
+use super::args::{Args, TripleFaultArg};
 use super::failure::Failure;
+use super::screen::Screen;
 use super::session::{End, Session};
 use super::{fault, run};
 
@@ -175,7 +175,7 @@ fn how(end: Ending) -> String {
 
 /// Runs the machine to its end, mirrors its screen, and gives up when nothing happens any more.
 fn watch(session: &mut Session, args: &Args) -> Result<Ending, Failure> {
-    let mut mirror = Mirror::new(args);
+    let mut mirror = Screen::of(args);
     let seconds = |t: VmInstant| t.as_nanos() as f64 / 1e9;
     let limit = args.exit_after.unwrap_or(f64::INFINITY);
     let mut seen = (0, None);
@@ -184,7 +184,7 @@ fn watch(session: &mut Session, args: &Args) -> Result<Ending, Failure> {
         let now = seconds(session.machine.now());
         let end = session.run(Some((now + LOOK).min(limit)))?;
         let screen = session.text_screen();
-        mirror.show(session, screen.as_ref());
+        mirror.show(session);
         if end != End::TimeUp || now + LOOK >= limit {
             return Ok(Ending::Run(end));
         }
@@ -197,54 +197,6 @@ fn watch(session: &mut Session, args: &Args) -> Result<Ending, Failure> {
         if now - news > PATIENCE || now > LIMIT || host_news.elapsed() > host_patience {
             return Ok(Ending::Stuck);
         }
-    }
-}
-
-/// The machine's screen in the terminal while it runs; nothing if there is no terminal.
-struct Mirror(Option<TerminalScreen>);
-
-impl Mirror {
-    fn new(args: &Args) -> Self {
-        let wanted = args.screen.as_ref().is_none_or(|s| *s == ScreenArg::Terminal);
-        let size = slotone_host::terminal_size().filter(|_| wanted && args.serial.is_empty());
-        if size.is_some() {
-            print!("{}", TerminalScreen::ENTER);
-        }
-        Self(size.map(|(columns, rows)| TerminalScreen::new(columns.into(), rows.into())))
-    }
-
-    fn show(&mut self, session: &Session, screen: Option<&TextScreen>) {
-        let Some(terminal) = &mut self.0 else { return };
-        let output = match (screen, session.frame()) {
-            (Some(screen), _) => terminal.text(&grid(screen)),
-            (None, Some(frame)) => terminal.image(&slotone_console::Image {
-                width: frame.width,
-                height: frame.height,
-                rgb: &frame.rgb,
-            }),
-            (None, None) => String::new(),
-        };
-        let mut out = std::io::stdout().lock();
-        // A terminal that has gone away is nobody to tell.
-        let _ = out.write_all(output.as_bytes()).and_then(|()| out.flush());
-    }
-}
-
-impl Drop for Mirror {
-    fn drop(&mut self) {
-        if self.0.is_some() {
-            print!("{}", TerminalScreen::LEAVE);
-        }
-    }
-}
-
-fn grid(screen: &TextScreen) -> TextGrid<'_> {
-    TextGrid {
-        columns: screen.columns,
-        rows: screen.rows,
-        cells: &screen.cells,
-        cursor: screen.cursor.as_ref().map(|c| (c.column, c.row)),
-        blink: screen.blink,
     }
 }
 

@@ -7,6 +7,7 @@ mod fault;
 mod grid;
 mod images;
 mod run;
+mod screen;
 mod session;
 
 use std::process::ExitCode;

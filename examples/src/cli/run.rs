@@ -13,6 +13,7 @@ use super::args::{Args, BootDevice, ClockArg, DiskArg, RtcTime, TripleFaultArg, 
 use super::failure::Failure;
 use super::fault;
 use super::images;
+use super::screen::{Keyboard, Screen};
 use super::session::{End, Session};
 
 /// Exit status when time is up.
@@ -58,7 +59,14 @@ pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
     if let (Some(path), Some(at)) = (&args.save, args.save_at) {
         session.save_at(path, at);
     }
-    let end = session.run(args.exit_after)?;
+    let end = {
+        let mut screen = Screen::of(args);
+        let keyboard = if screen.is_on() { Keyboard::take(&session.machine)? } else { None };
+        if keyboard.is_some() {
+            session.machine.set_wait_for_host(true);
+        }
+        session.run_showing(args.exit_after, &mut |session| screen.show(session))?
+    };
     if let (Some(path), None) = (&args.save, args.save_at) {
         session.save(path)?;
     }

@@ -1,6 +1,6 @@
 //! One run of one machine: its ports, its screen, what is to happen when.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use slotone_bus::VmInstant;
 use slotone_console::{Image, save_png};
@@ -16,6 +16,9 @@ use super::grid;
 
 /// Virtual time between two looks at the machine's output.
 const STEP: u64 = 10_000_000;
+
+/// The host's time between two looks at the screen.
+const FRAME: Duration = Duration::from_millis(50);
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,6 +134,16 @@ impl Session {
 
     /// Runs until something ends it; `limit` is a virtual time.
     pub(crate) fn run(&mut self, limit: Option<f64>) -> Result<End, Failure> {
+        self.run_showing(limit, &mut |_| ())
+    }
+
+    /// As [`Session::run`], with a look at the session about twenty times a second of the host's time.
+    pub(crate) fn run_showing(
+        &mut self,
+        limit: Option<f64>,
+        show: &mut dyn FnMut(&Self),
+    ) -> Result<End, Failure> {
+        let mut shown = Instant::now();
         let limit = limit.map_or(VmInstant::MAX, instant);
         self.due.sort_by_key(|(at, _)| *at);
         let end = loop {
@@ -144,6 +157,10 @@ impl Session {
             let exit = self.machine.run((self.machine.now() + STEP).min(next).min(limit));
             if self.drain_serial() {
                 break End::Expected;
+            }
+            if shown.elapsed() >= FRAME {
+                shown = Instant::now();
+                show(self);
             }
             match exit {
                 RunExit::Limit if self.machine.now() >= limit => break End::TimeUp,
