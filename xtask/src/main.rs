@@ -3,6 +3,7 @@
 mod bench;
 mod ci;
 mod error;
+mod fuzz;
 mod guests;
 mod host;
 
@@ -26,6 +27,8 @@ enum Command {
     Ci(ci::Args),
     /// Measure us and the named peers in one run.
     Bench(bench::Args),
+    /// Fuzz all targets, or one, for a time.
+    Fuzz(fuzz::Args),
 }
 
 fn main() -> ExitCode {
@@ -33,6 +36,7 @@ fn main() -> ExitCode {
         Command::Guests(args) => guests::run(&args),
         Command::Ci(args) => ci::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
