@@ -198,16 +198,17 @@ impl Core {
             self.check_alignment(linear, size)?;
         }
         self.translate_page(pins, part, linear, true)?;
-        let last = linear.wrapping_add(size - 1);
-        if (last ^ linear) >> 12 != 0 {
-            self.translate_page(pins, part, last, true)?;
+        // CR2 is the first byte that is out of reach.
+        if (linear.wrapping_add(size - 1) ^ linear) >> 12 != 0 {
+            self.translate_page(pins, part, (linear | 0xFFF).wrapping_add(1), true)?;
         }
         Ok(())
     }
 
     fn check_alignment(&mut self, linear: u32, size: u32) -> Fallible<()> {
         let align = match size {
-            10 | 16.. => 4,
+            10 => 8,
+            16.. => 4,
             s => s,
         };
         if linear & (align - 1) != 0 { Err(self.raise(vector::AC, Some(0))) } else { Ok(()) }
