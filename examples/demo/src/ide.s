@@ -442,7 +442,7 @@ test_hdb:
     pushw %ds
     popw %es
     FAIL_IF ne, "what was written by DMA does not come back"
-    PUT "64 KB written, read back by DMA and PIO"
+    PUT "64 KB written, read by DMA and PIO"
 
     movb $READ_SECTORS, %al     # one of them by PIO
     movb $1, %cl

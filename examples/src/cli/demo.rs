@@ -48,7 +48,7 @@ const PATIENCE: f64 = 5.0;
 const LIMIT: f64 = 60.0;
 /// Host time after which a silent guest counts as stuck, and one that has not shown anything at all: a processor that runs wild
 /// on a broken board can be so slow that virtual time tells nothing.
-const HOST_PATIENCE: [Duration; 2] = [Duration::from_secs(15), Duration::from_secs(5)];
+const HOST_PATIENCE: [Duration; 2] = [Duration::from_secs(15), Duration::from_secs(8)];
 
 /// Runs the demonstration and returns the exit status.
 pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
@@ -202,18 +202,26 @@ fn watch(session: &mut Session, args: &Args) -> Result<Ending, Failure> {
 
 /// Saves the screen where the user wants it, else where it finds room; returns where, or why not.
 fn take_picture(session: &Session, args: &Args) -> Result<Result<String, String>, Failure> {
-    let wanted = args.screenshot.iter().filter(|s| s.at.is_none());
-    let mut paths: Vec<String> = wanted.map(|s| s.what.clone()).collect();
     if session.frame().is_none() {
         return Ok(Err("the machine has no video device".into()));
     }
-    if args.screenshot.is_empty() {
-        paths.push(std::env::temp_dir().join("slotone-demonstration.png").display().to_string());
-    }
-    for path in &paths {
+    let wanted: Vec<&str> =
+        args.screenshot.iter().filter(|s| s.at.is_none()).map(|s| s.what.as_str()).collect();
+    for path in &wanted {
         session.take_screenshot(path)?;
     }
-    Ok(Ok(paths.join(", ")))
+    if !args.screenshot.is_empty() {
+        return Ok(Ok(wanted.join(", ")));
+    }
+    let usual = std::env::temp_dir().join("slotone-demonstration.png").display().to_string();
+    if session.take_screenshot(&usual).is_ok() {
+        return Ok(Ok(usual));
+    }
+    // Another user's picture is in the way.
+    let file = tempfile::Builder::new().prefix("slotone-demonstration-").suffix(".png").tempfile()?;
+    let path = file.into_temp_path().keep()?.display().to_string();
+    session.take_screenshot(&path)?;
+    Ok(Ok(path))
 }
 
 /// The final screen: in colours in a terminal, else as plain text. Without a screen what came out of the serial port.
