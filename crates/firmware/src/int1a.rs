@@ -33,9 +33,15 @@ pub(crate) fn int1a(firmware: &Firmware, bus: &mut dyn Initiator, frame: &mut Fr
 }
 
 fn clock(bus: &mut dyn Initiator, frame: &mut Frame) -> Outcome {
-    // Not during an update: it is over in 2 ms.
-    if bus.cmos(0x0A) & 0x80 != 0 {
-        return Outcome::Spin;
+    match bus.cmos(0x0A) {
+        // Nobody there: the divider is never 111b while a clock runs.
+        0xFF => {
+            frame.set_carry(true);
+            return Outcome::Done;
+        }
+        // Not during an update: it is over in 2 ms.
+        updating if updating & 0x80 != 0 => return Outcome::Spin,
+        _ => {}
     }
     let control = bus.cmos(0x0B);
     frame.set_carry(false);

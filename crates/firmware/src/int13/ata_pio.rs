@@ -375,6 +375,8 @@ mod detect_local {
 
 /// A drive that is there answers a reset within this; the standard allows 31 seconds, no drive of this machine needs that.
 const RESET_NANOS: u64 = 5_000_000_000;
+/// Before this nobody is asked: a second drive alone on its channel takes no selection while it resets.
+const SETTLE_NANOS: u64 = 2_000_000;
 
 /// Resets both channels.
 pub(crate) fn start_detection(bus: &mut dyn Initiator, frame: &mut Frame) {
@@ -420,6 +422,9 @@ enum Detected {
 fn detect_signature(bus: &mut dyn Initiator, frame: &mut Frame, slot: u8) -> Detected {
     let none = Drive { slot, ..Drive::default() };
     let base = none.base();
+    if slot == 0 && wait::left(bus, frame) > RESET_NANOS - SETTLE_NANOS {
+        return Detected::Wait;
+    }
     bus.outb(base + 6, none.select());
     let status = bus.inb(none.control());
     // An empty channel floats.
