@@ -137,6 +137,8 @@ impl Core {
     pub(crate) fn deliver_fault(&mut self, pins: &mut Pins<'_>) {
         let mut now = self.fault;
         loop {
+            // EIP is where it belongs, also if that is in another task.
+            self.eip_exact = false;
             if now.vector == vector::DB {
                 self.dr[7] &= !(1 << 13);
             }

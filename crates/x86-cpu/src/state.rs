@@ -343,7 +343,11 @@ impl Core {
         if vm {
             self.update_mode();
         }
-        if self.flags & (flags::TF | flags::RF) != 0 || self.flags & flags::IF != 0 && self.after.intr {
+        let virtual_interrupt = flags::VIF | flags::VIP;
+        if self.flags & (flags::TF | flags::RF) != 0
+            || self.flags & flags::IF != 0 && self.after.intr
+            || self.flags & virtual_interrupt == virtual_interrupt
+        {
             self.poke();
         }
     }

@@ -1,6 +1,6 @@
 //! Hardware task switches.
 
-use crate::exceptions::{Source, StackFrame};
+use crate::exceptions::{Source, StackFrame, vector};
 use crate::flags;
 use crate::segmentation::*;
 use crate::state::*;
@@ -80,7 +80,13 @@ impl Core {
         }
         let r = self.switch_task(p, sel, Switch::Call, eip);
         if r.is_err() {
-            self.flags = saved;
+            if !self.eip_exact {
+                self.flags = saved;
+            }
+            if source != Source::Software && self.fault.vector != vector::PF {
+                // EXT
+                self.fault.error = self.fault.error.map(|e| e | 1);
+            }
             return r;
         }
         self.halted = false;
@@ -229,7 +235,7 @@ impl Core {
             match self.check_segment(p, i, sel) {
                 Ok(s) => self.seg[i] = s,
                 Err(abort) => {
-                    if self.fault.vector == crate::exceptions::vector::GP {
+                    if self.fault.vector == vector::GP {
                         return Err(self.ts(code_of(sel)));
                     }
                     return Err(abort);
