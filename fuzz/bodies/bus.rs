@@ -12,8 +12,8 @@ use slotone_bus::cpu::{Cpu, CpuBus, CpuReset, CpuState, Exit, KickHandle};
 use slotone_bus::mem::{HostPage, PAGE_SIZE};
 use slotone_bus::state::{StateError, StateReader, StateWriter};
 use slotone_bus::{
-    At, Cx, Device, Generation, Inspector, LentId, Pin, PinLevels, ResetKind, Space, Target, VmInstant, Window,
-    WindowId, WindowSet,
+    At, Cx, Device, Generation, Inspector, LentId, Pin, PinLevels, ResetKind, Space, Target, VmInstant,
+    Window, WindowId, WindowSet,
 };
 use slotone_vmm_core::{ClockMode, DeviceId, Machine, MachineBuilder, NANOS_PER_INSTRUCTION, RunExit, Sink};
 use slotone_x86_cpu::{CpuModel, SoftCpu};
@@ -35,11 +35,24 @@ enum Order {
     Windows(Vec<Window>),
     /// Levels of one pin, one after the other.
     Line(Pin, Vec<bool>),
-    DmaRead { address: u64, len: usize },
-    DmaWrite { address: u64, data: Vec<u8> },
+    DmaRead {
+        address: u64,
+        len: usize,
+    },
+    DmaWrite {
+        address: u64,
+        data: Vec<u8>,
+    },
     /// First deadline, then every so many nanoseconds (0: never again), toggling a pin.
-    Deadline { first: Option<u64>, period: u64, pin: Pin },
-    LentWrite { offset: u64, data: Vec<u8> },
+    Deadline {
+        first: Option<u64>,
+        period: u64,
+        pin: Pin,
+    },
+    LentWrite {
+        offset: u64,
+        data: Vec<u8>,
+    },
 }
 
 /// What a chip saw.
@@ -270,6 +283,14 @@ enum WireSink {
     PowerOff,
 }
 
+/// Which inputs hear of their level when all nets are computed anew.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Tell {
+    All,
+    Changed,
+    None,
+}
+
 /// The board, slowly: every answer is looked up byte by byte in the windows themselves.
 #[derive(Debug)]
 struct Model {
@@ -347,7 +368,8 @@ impl Model {
         if port >> 3 == 0xcf8 >> 3 {
             let lane = port.checked_sub(0xcfc).filter(|lane| usize::from(*lane) + len <= 4);
             if let Some(lane) = lane.filter(|_| self.config >> 31 != 0) {
-                let (bus, slot, function) = (self.config >> 16 & 0xff, self.config >> 11 & 31, self.config >> 8 & 7);
+                let (bus, slot, function) =
+                    (self.config >> 16 & 0xff, self.config >> 11 & 31, self.config >> 8 & 7);
                 let found = self.chips.iter().find(|c| {
                     let window = Space::PciConfig { function: function as u8 };
                     bus == 0
@@ -356,7 +378,9 @@ impl Model {
                 });
                 let at = u64::from(self.config & 0xfc) + u64::from(lane);
                 return (0..len as u64)
-                    .map(|i| found.map_or(Answer::Nobody, |c| Answer::Device(c.index, CONFIG_WINDOW.0, at + i)))
+                    .map(|i| {
+                        found.map_or(Answer::Nobody, |c| Answer::Device(c.index, CONFIG_WINDOW.0, at + i))
+                    })
                     .collect();
             }
         }
@@ -448,7 +472,10 @@ impl Model {
     // ---- lines ----
 
     fn level(&self, sink: WireSink) -> bool {
-        self.wires.iter().zip(&self.driven).any(|(w, driven)| w.sink == sink && *driven)
+        // A board without a gate has address bit 20.
+        let gated = self.wires.iter().any(|w| w.sink == WireSink::A20);
+        (sink == WireSink::A20 && !gated)
+            || self.wires.iter().zip(&self.driven).any(|(w, driven)| w.sink == sink && *driven)
     }
 
     fn settle(&mut self) {
@@ -488,21 +515,25 @@ impl Model {
         self.settle();
     }
 
-    /// After building, reset and restore every input is given its level, net by net.
-    fn settle_levels(&mut self) {
-        for i in 0..self.wires.len() {
-            self.driven[i] = self.chips[self.wires[i].from].levels.get(self.wires[i].pin);
-        }
+    /// Computes every net anew. After building every input hears its level, after a reset those that changed, after a restore
+    /// none.
+    fn settle_levels(&mut self, tell: Tell) {
         let mut nets: Vec<WireSink> = Vec::new();
         for wire in &self.wires {
             if !nets.contains(&wire.sink) {
                 nets.push(wire.sink);
             }
         }
-        // The levels as they were before the first input is told.
-        let levels: Vec<(WireSink, bool)> = nets.iter().map(|n| (*n, self.level(*n))).collect();
-        for (net, level) in levels {
-            if let WireSink::Input(chip, pin) = net {
+        let before: Vec<bool> = nets.iter().map(|n| self.level(*n)).collect();
+        for i in 0..self.wires.len() {
+            self.driven[i] = self.chips[self.wires[i].from].levels.get(self.wires[i].pin);
+        }
+        // The levels as they are before the first input is told.
+        let levels: Vec<bool> = nets.iter().map(|n| self.level(*n)).collect();
+        for ((net, before), level) in nets.into_iter().zip(before).zip(levels) {
+            if let WireSink::Input(chip, pin) = net
+                && (tell == Tell::All || (tell == Tell::Changed && level != before))
+            {
                 self.input(chip, pin, level);
             }
         }
@@ -551,7 +582,7 @@ impl Model {
                 }
                 self.config = 0;
                 self.lines.clear();
-                self.settle_levels();
+                self.settle_levels(Tell::Changed);
                 (self.reset, self.init, self.power_off) = (false, false, false);
             }
             self.init = false;
@@ -602,8 +633,14 @@ impl World {
     /// An address near the border of a window, or any.
     fn address(&mut self, space: Space) -> u64 {
         let pick = self.u8();
-        let windows: Vec<Window> =
-            self.model.chips.iter().flat_map(|c| c.windows.iter()).filter(|w| w.space == space).copied().collect();
+        let windows: Vec<Window> = self
+            .model
+            .chips
+            .iter()
+            .flat_map(|c| c.windows.iter())
+            .filter(|w| w.space == space)
+            .copied()
+            .collect();
         if pick < 0xe0 && !windows.is_empty() {
             let w = windows[usize::from(pick) % windows.len()];
             let near = self.u8();
@@ -642,7 +679,8 @@ impl World {
             let len = (b & 63).min(most).max(1);
             let base = if (u64::from(ORDERS)..u64::from(ORDERS) + 32).contains(&base) { 0x300 } else { base };
             let mut w = Window::io(WindowId(id), base as u16, len as u16);
-            (w.priority, w.read, w.write) = ([0, 64, 64, 128][usize::from(shape >> 2 & 3)], io(kinds), io(kinds >> 4));
+            (w.priority, w.read, w.write) =
+                ([0, 64, 64, 128][usize::from(shape >> 2 & 3)], io(kinds), io(kinds >> 4));
             return w;
         }
         // Whole pages, or anything; low, or just below the ends of 4 GiB and of all.
@@ -704,7 +742,11 @@ impl World {
         let seen = std::mem::take(&mut lock(&self.link).log);
         let expected = std::mem::take(&mut self.model.expected);
         if seen != expected {
-            let at = seen.iter().zip(&expected).position(|(a, b)| a != b).unwrap_or(seen.len().min(expected.len()));
+            let at = seen
+                .iter()
+                .zip(&expected)
+                .position(|(a, b)| a != b)
+                .unwrap_or(seen.len().min(expected.len()));
             panic!("{what}: event {at} is {:?}, the model says {:?}", seen.get(at), expected.get(at));
         }
     }
@@ -722,7 +764,10 @@ impl World {
         let windows: Vec<Vec<Window>> = self.model.chips.iter().map(|c| c.windows.clone()).collect();
         if let Some((generation, before, a20)) = &self.generation {
             let changed = *before != windows || *a20 != levels[2];
-            assert!(!changed || *generation != after.map_generation, "the map changed, its generation did not");
+            assert!(
+                !changed || *generation != after.map_generation,
+                "the map changed, its generation did not"
+            );
         }
         self.generation = Some((after.map_generation, windows, levels[2]));
     }
@@ -823,7 +868,9 @@ impl World {
             12 => {
                 // CONFADD at a function that may be there.
                 let (slot, rest) = (self.u8(), self.u16());
-                let value = u32::from(slot & 3) << 11 | u32::from(rest & 0x7fc) | u32::from(slot & 0x40) << 14
+                let value = u32::from(slot & 3) << 11
+                    | u32::from(rest & 0x7fc)
+                    | u32::from(slot & 0x40) << 14
                     | if slot & 0x80 == 0 { 0x8000_0000 } else { 0 };
                 bus.io_write(retired, 0xcf8, &value.to_le_bytes());
                 self.model.sync(retired);
@@ -848,7 +895,11 @@ impl World {
                 let mut data = vec![0; width * (1 + usize::from(self.u8() % 8))];
                 let done = bus.io_read_burst(retired, port, width, &mut data);
                 self.model.sync(retired);
-                assert!(done > 0 && done <= data.len() && done.is_multiple_of(width), "{done} of {}", data.len());
+                assert!(
+                    done > 0 && done <= data.len() && done.is_multiple_of(width),
+                    "{done} of {}",
+                    data.len()
+                );
                 for element in data[..done].chunks(width) {
                     assert_eq!(element, self.model.io_read(port, width), "{width} bytes from port {port:#x}");
                 }
@@ -1054,7 +1105,7 @@ pub fn bus(input: &[u8]) {
     let mut machine = build(&world);
     {
         let mut w = world.lock().expect("one thread uses it");
-        w.model.settle_levels();
+        w.model.settle_levels(Tell::All);
         w.check("building");
     }
     loop {
@@ -1086,7 +1137,7 @@ pub fn bus(input: &[u8]) {
             assert_eq!(w.entered, entered);
             // The clock goes on from the time that was saved.
             w.model.offset = w.model.now.wrapping_sub(w.retired * NANOS_PER_INSTRUCTION);
-            w.model.settle_levels();
+            w.model.settle_levels(Tell::None);
             w.check("a restore");
             drop(w);
             assert!(machine.save() == state, "a restored machine saves as what it was");

@@ -367,7 +367,11 @@ fn difference(a: &CpuState, b: &CpuState) -> String {
     note("general registers", format!("{:x?}", a.gpr), format!("{:x?}", b.gpr));
     note("EIP, EFLAGS", format!("{:x?}", (a.eip, a.eflags)), format!("{:x?}", (b.eip, b.eflags)));
     note("segments", format!("{:x?}", a.segments), format!("{:x?}", b.segments));
-    note("tables", format!("{:x?}", (a.ldtr, a.tr, a.gdtr, a.idtr)), format!("{:x?}", (b.ldtr, b.tr, b.gdtr, b.idtr)));
+    note(
+        "tables",
+        format!("{:x?}", (a.ldtr, a.tr, a.gdtr, a.idtr)),
+        format!("{:x?}", (b.ldtr, b.tr, b.gdtr, b.idtr)),
+    );
     let control = |s: &CpuState| format!("{:x?}", (s.cr0, s.cr2, s.cr3, s.cr4, s.pdpte, s.dr));
     note("control and debug registers", control(a), control(b));
     note("x87 and SSE", format!("{:x?}", a.fx), format!("{:x?}", b.fx));

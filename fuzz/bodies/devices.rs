@@ -87,21 +87,27 @@ pub fn superio_uart(input: &[u8]) {
     for (pacing, fifo_64) in [(Pacing::Immediate, false), (Pacing::Baud, true)] {
         let config = UartConfig { pacing, fifo_64, ..UartConfig::new(0x3f8) };
         let make = || {
-            Harness::new(move || Uart::new(config)).with_host(|uart: &mut Uart, cx, event, data| match event {
-                0 => {
-                    let room = uart.room();
-                    let taken = uart.receive(cx, data);
-                    assert!(taken <= data.len() && taken <= room, "{taken} of {} with room for {room}", data.len());
-                }
-                1 => {
-                    uart.receive_break(cx);
-                }
-                _ => {
-                    let bits = data.first().copied().unwrap_or(0);
-                    let [cts, dsr, ri, dcd] = [1, 2, 4, 8].map(|bit| bits & bit != 0);
-                    uart.set_modem(cx, ModemLines { cts, dsr, ri, dcd });
-                }
-            })
+            Harness::new(move || Uart::new(config)).with_host(
+                |uart: &mut Uart, cx, event, data| match event {
+                    0 => {
+                        let room = uart.room();
+                        let taken = uart.receive(cx, data);
+                        assert!(
+                            taken <= data.len() && taken <= room,
+                            "{taken} of {} with room for {room}",
+                            data.len()
+                        );
+                    }
+                    1 => {
+                        uart.receive_break(cx);
+                    }
+                    _ => {
+                        let bits = data.first().copied().unwrap_or(0);
+                        let [cts, dsr, ri, dcd] = [1, 2, 4, 8].map(|bit| bits & bit != 0);
+                        uart.set_modem(cx, ModemLines { cts, dsr, ri, dcd });
+                    }
+                },
+            )
         };
         run(input, make);
     }
@@ -137,7 +143,8 @@ const CD: u8 = 2;
 const CD_SECTORS: u64 = 400;
 
 fn drives(timing: Timing) -> PciIde {
-    let disk = |sectors| Some(Drive::disk(DiskConfig { serial: "SN-1".into(), ..DiskConfig::new(info(sectors)) }));
+    let disk =
+        |sectors| Some(Drive::disk(DiskConfig { serial: "SN-1".into(), ..DiskConfig::new(info(sectors)) }));
     let cd = Drive::cdrom(CdConfig { medium: Some(info(CD_SECTORS)), ..CdConfig::default() });
     PciIde::new([disk(1000), disk(64), Some(cd), None], timing)
 }

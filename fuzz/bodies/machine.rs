@@ -120,15 +120,16 @@ pub fn machine(input: &[u8]) {
     let sector = content(&media_a.disk);
     a.physical_write(ENTRY, &sector[..512]);
     let first = run(&mut a);
-    assert!(!matches!(first, RunExit::Unsupported { .. }), "the software processor executes everything: {first:?}");
+    assert!(
+        !matches!(first, RunExit::Unsupported { .. }),
+        "the software processor executes everything: {first:?}"
+    );
     outside(&mut a, options);
     let middle = a.save();
 
     // Another machine goes on from there; its disk holds what the first one's holds now.
-    let media_b = Media {
-        disk: Arc::new(MemoryDisk::from_bytes(&content(&media_a.disk))),
-        disc: media_a.disc.clone(),
-    };
+    let media_b =
+        Media { disk: Arc::new(MemoryDisk::from_bytes(&content(&media_a.disk))), disc: media_a.disc.clone() };
     let mut b = build(&media_b);
     b.restore(&middle).expect("its own state");
     assert!(b.save() == middle, "a restored machine saves as what it was");

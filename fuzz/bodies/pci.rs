@@ -127,9 +127,7 @@ fn function(input: &mut Reader<'_>) -> (ConfigSpace, Reference) {
                 let index = input.u8() % 6;
                 let bar = match input.u8() {
                     shape if shape & 1 != 0 => Bar::Io { len: 4 << (shape >> 1 & 7) },
-                    shape => {
-                        Bar::Memory { len: 16 << ((shape >> 2) % 28), prefetchable: shape & 2 != 0 }
-                    }
+                    shape => Bar::Memory { len: 16 << ((shape >> 2) % 28), prefetchable: shape & 2 != 0 },
                 };
                 space = space.with_bar(index, bar);
                 let (len, low) = match bar {
@@ -139,7 +137,10 @@ fn function(input: &mut Reader<'_>) -> (ConfigSpace, Reference) {
                 let at = 0x10 + 4 * usize::from(index);
                 reference.preset(at, &[low, 0, 0, 0]);
                 // A guest can write the address bits above the size.
-                let mask = (0..32u32).filter(|bit| 1u64 << bit >= u64::from(len)).map(|bit| 1u32 << bit).sum::<u32>();
+                let mask = (0..32u32)
+                    .filter(|bit| 1u64 << bit >= u64::from(len))
+                    .map(|bit| 1u32 << bit)
+                    .sum::<u32>();
                 reference.writable(at, &mask.to_le_bytes());
             }
             2 => {
@@ -274,7 +275,10 @@ pub fn pci(input: &[u8]) {
                 assert_eq!(taken, at == 0xcf8 && n == 4, "a write of {n} bytes at {at:#x}");
                 if taken {
                     let [a, b, c, d, ..] = data;
-                    address = u32::from(a & 0xfc) | u32::from(b) << 8 | u32::from(c) << 16 | u32::from(d & 0x80) << 24;
+                    address = u32::from(a & 0xfc)
+                        | u32::from(b) << 8
+                        | u32::from(c) << 16
+                        | u32::from(d & 0x80) << 24;
                 }
             }
             _ => {
@@ -283,7 +287,11 @@ pub fn pci(input: &[u8]) {
                 assert_eq!(port.read_address(at, n), confadd);
                 let inside = at >= 0xcfc && usize::from(at) + n <= 0xd00;
                 let found = port.decode(at, n);
-                assert_eq!(found.is_some(), inside && address >> 31 != 0, "{n} bytes at {at:#x}, CONFADD {address:#x}");
+                assert_eq!(
+                    found.is_some(),
+                    inside && address >> 31 != 0,
+                    "{n} bytes at {at:#x}, CONFADD {address:#x}"
+                );
                 if let Some(found) = found {
                     assert_eq!(u32::from(found.offset), (address & 0xff) + u32::from(at - 0xcfc));
                     let bdf = Bdf {

@@ -38,8 +38,13 @@ fn check_reply(drive: &CdRom, cdb: &[u8; 12], reply: &Reply) {
     match reply {
         Reply::Good => {}
         Reply::DataIn(data) => {
-            let most = allocated(cdb).unwrap_or_else(|| panic!("{cdb:02x?} has no data to give: {data:02x?}"));
-            assert!(!data.is_empty() && data.len() <= most, "{} bytes, {most} allocated: {cdb:02x?}", data.len());
+            let most =
+                allocated(cdb).unwrap_or_else(|| panic!("{cdb:02x?} has no data to give: {data:02x?}"));
+            assert!(
+                !data.is_empty() && data.len() <= most,
+                "{} bytes, {most} allocated: {cdb:02x?}",
+                data.len()
+            );
         }
         Reply::Read { offset, len } => {
             assert!(drive.ready(), "a read without a medium: {cdb:02x?}");
@@ -69,7 +74,13 @@ pub fn scsi_cd(input: &[u8]) {
             1 => drive.eject(),
             2 => drive.reset(),
             3 => {
-                let outcomes = [Outcome::Done, Outcome::OutOfRange, Outcome::ReadOnly, Outcome::MediumError, Outcome::NotReady];
+                let outcomes = [
+                    Outcome::Done,
+                    Outcome::OutOfRange,
+                    Outcome::ReadOnly,
+                    Outcome::MediumError,
+                    Outcome::NotReady,
+                ];
                 let outcome = outcomes[usize::from(input.u8() % 5)];
                 let reply = drive.medium_done(outcome, u64::from(input.u32()) << 11);
                 assert_eq!(reply == Reply::Good, outcome == Outcome::Done);
@@ -101,7 +112,11 @@ pub fn scsi_cd(input: &[u8]) {
                 let state = saved(&drive);
                 twin.restore(&mut StateReader::new(&state)).expect("its own state");
                 let reply = drive.command(&cdb);
-                assert_eq!(twin.command(&cdb), reply, "a restored drive answers as the saved one: {cdb:02x?}");
+                assert_eq!(
+                    twin.command(&cdb),
+                    reply,
+                    "a restored drive answers as the saved one: {cdb:02x?}"
+                );
                 assert_eq!(saved(&drive), saved(&twin), "{cdb:02x?}");
                 check_reply(&drive, &cdb, &reply);
             }

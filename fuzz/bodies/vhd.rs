@@ -185,7 +185,10 @@ fn one_image(bytes: &[u8]) {
         failed |= disk.close().is_err();
         if !failed {
             let again = open(&storage, true).expect("an image that was written and closed opens");
-            assert!(content(&again) == model, "what was written is not there after the image was opened again");
+            assert!(
+                content(&again) == model,
+                "what was written is not there after the image was opened again"
+            );
         }
     }
     let _ = repair_storage(storage, path);
@@ -227,9 +230,11 @@ pub fn vhd_disk(input: &[u8]) {
         let options_ = options_.id(DiskId([1; 16])).time_stamp(1);
         (options_.create_in(shared(), "/d.vhd", &options(&base), None), vec![0; sectors as usize * 512])
     } else {
-        let view = options(&base).read_only(true).open_storage(base.clone(), "/p.vhd").expect("the parent opens");
+        let view =
+            options(&base).read_only(true).open_storage(base.clone(), "/p.vhd").expect("the parent opens");
         let size = view.size() + sectors % 8 * 512;
-        let options_ = CreateOptions::differencing("/p.vhd").size(size).block_size(1 << shift).aligned(kind & 2 != 0);
+        let options_ =
+            CreateOptions::differencing("/p.vhd").size(size).block_size(1 << shift).aligned(kind & 2 != 0);
         let options_ = options_.id(DiskId([1; 16])).time_stamp(1);
         let mut model = vec![0; size as usize];
         model[..2 * 4096].fill(5);
@@ -257,7 +262,8 @@ pub fn vhd_disk(input: &[u8]) {
             3 => {
                 let mut got = vec![0xaa; len];
                 let (a, b) = got.split_at_mut((usize::from(what >> 3) * 512).min(len));
-                disk.read_at(at * 512, &mut [IoSliceMut::new(a), IoSliceMut::new(b)]).expect("it is in memory");
+                disk.read_at(at * 512, &mut [IoSliceMut::new(a), IoSliceMut::new(b)])
+                    .expect("it is in memory");
                 assert!(got == model[range], "{count} sectors at {at} read otherwise than written");
             }
             4 => {
