@@ -97,7 +97,7 @@ fn list(full: bool) -> Vec<Guest> {
         },
         Guest {
             name: "GRUB menu, power-off from it",
-            args: args(&["--hda", &file("debian-grub-menu.vhd"), "--type", "{down}{enter}@30"]),
+            args: args(&["--hda", &file("debian-grub-menu.vhd"), "--type", "{down}{enter}@4"]),
             expect: false,
             golden: Some("grub-menu.txt"),
             twice: false,
@@ -155,7 +155,7 @@ fn once(steps: &Steps, machine: &Path, guest: &Guest, again: &str) -> Result<(St
     }
     if guest.golden.is_some() {
         // The menu is looked at before a key ends it, Linux's screen when the verdict has come.
-        let at = if guest.expect { "" } else { "@29" };
+        let at = if guest.expect { "" } else { "@3" };
         command.arg("--screenshot").arg(format!("{}{at}", screen.display()));
     }
     let ended = host::run_logged(&mut command, &log, LIMIT)?;
