@@ -137,7 +137,7 @@ impl Start {
             };
             self.put(IDT + 8 * v, &g.to_le_bytes());
             // Real mode's table: an IRET, or an increment of the return address and an IRET.
-            self.put(4 * v, &[0x00, 0xf0 | (v & 1) as u8 * 8, 0x00, 0x00]);
+            self.put(4 * v, &[0x00, 0xf0 | ((v & 1) as u8 * 8), 0x00, 0x00]);
         }
         self.put(0xf000, &[0xcf]);
         self.put(0xf800, &[0x55, 0x89, 0xe5, 0xff, 0x46, 0x02, 0x5d, 0xcf]);
@@ -207,7 +207,7 @@ impl Start {
                 self.segments((0x1000, CODE, 0xffff, 0xf3), (0x1000, CODE, 0xffff, 0xf3));
                 self.state.eip = 0;
                 self.state.gpr[4] = 0xfff0;
-                self.state.eflags |= 1 << 17 | u32::from(control & 1) * 0x3000;
+                self.state.eflags |= (1 << 17) | (u32::from(control & 1) * 0x3000);
             }
             _ if user => {
                 self.segments((CODE3, 0, u32::MAX, 0xc0fb), (DATA3, 0, u32::MAX, 0xc0f3));

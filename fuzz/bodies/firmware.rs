@@ -111,7 +111,7 @@ impl Initiator for Mock {
         self.count(data.len());
         for (i, byte) in data.iter().enumerate() {
             let at = usize::try_from(physical.wrapping_add(i as u64)).unwrap_or(usize::MAX);
-            if let Some(cell) = self.memory.get_mut(at).filter(|_| at < 0xf_0000 || at >= 0x10_0000) {
+            if let Some(cell) = self.memory.get_mut(at).filter(|_| !(0xf_0000..0x10_0000).contains(&at)) {
                 *cell = *byte;
             }
         }
