@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -78,8 +78,7 @@ impl Steps {
         for line in complaints(&text) {
             let _ = write!(detail, "\n{line}");
         }
-        let program = Path::new(command.get_program()).file_name().unwrap_or_default();
-        Err(Error::Program { program: program.to_string_lossy().into_owned(), detail })
+        Err(Error::Program { program: command.get_program().to_string_lossy().into_owned(), detail })
     }
 
     /// Steps run, failures in one line each, and the time since the start.
