@@ -14,6 +14,7 @@ use slotone_pci::ConfigPort;
 
 use crate::clock::{ClockMode, Timebase};
 use crate::map::{AddressMap, Route};
+use crate::network::{Cable, Calls};
 
 /// Names a device of a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -91,6 +92,10 @@ pub struct BoardStats {
     pub disk_requests: u64,
     /// Bytes moved from and to disks.
     pub disk_bytes: u64,
+    /// Frames moved from and to networks.
+    pub frames: u64,
+    /// Bytes of these frames.
+    pub frame_bytes: u64,
     /// Address maps rebuilt.
     pub maps: u64,
     /// Line changes dropped because devices drove each other in a circle.
@@ -113,6 +118,8 @@ struct Slot {
     deadline: Option<VmInstant>,
     lent: Vec<(LentId, Memory)>,
     disk: Option<DiskPort>,
+    /// Taken out with the device.
+    cable: Option<Box<Cable>>,
     /// Nets driven by this device: (pin, net, bit in the net's sources).
     wires: Vec<(Pin, u16, u64)>,
 }
@@ -156,6 +163,9 @@ pub(crate) struct Board {
     /// Run no further than this virtual time.
     pub(crate) limit: VmInstant,
     pub(crate) stats: BoardStats,
+    /// Network ports that have called.
+    pub(crate) calls: Calls,
+    pub(crate) answering: bool,
 }
 
 /// Unique over all boards of the process: a CPU moved from one board to another sees a change.
@@ -197,6 +207,8 @@ impl Board {
             slice_end: u64::MAX,
             limit: VmInstant::MAX,
             stats: BoardStats::default(),
+            calls: Calls::default(),
+            answering: false,
         })
     }
 
@@ -221,6 +233,7 @@ impl Board {
             pci_slot,
             lent,
             disk: None,
+            cable: None,
             wires: Vec::new(),
         });
         self.map_stale = true;
@@ -367,26 +380,72 @@ impl Board {
     pub(crate) fn call<R>(&mut self, index: u16, f: impl FnOnce(&mut dyn Device, &mut Cx<'_>) -> R) -> R {
         let at = usize::from(index);
         let mut device = self.slots[at].device.take().expect("a device is never re-entered");
-        let now = self.now;
-        let result = f(&mut *device, &mut Cx::new(now, &mut DevicePort { board: self, index }));
+        let mut cable = self.slots[at].cable.take();
+        let mut port = DevicePort { board: self, index };
+        let mut cx = Cx::new(port.board.now, &mut port);
+        let result = f(&mut *device, &mut cx);
+        if let Some(cable) = &mut cable {
+            let (frames, bytes) = cable.serve(&mut *device, &mut cx);
+            self.stats.frames += frames;
+            self.stats.frame_bytes += bytes;
+        }
         self.slots[at].device = Some(device);
+        self.slots[at].cable = cable;
         self.after_call(index);
         self.settle_lines();
+        if !self.settling {
+            self.answer_calls();
+        }
         result
+    }
+
+    // ---- network cards: network.rs ----
+
+    pub(crate) fn cables(&self) -> impl Iterator<Item = (DeviceId, &Cable)> {
+        let slots = self.slots.iter().enumerate();
+        slots.filter_map(|(i, s)| Some((DeviceId(i as u16), s.cable.as_deref()?)))
+    }
+
+    pub(crate) fn cable(&self, id: DeviceId) -> Option<&Cable> {
+        self.slots[usize::from(id.0)].cable.as_deref()
+    }
+
+    pub(crate) fn cable_mut(&mut self, id: DeviceId) -> Option<&mut Cable> {
+        self.slots[usize::from(id.0)].cable.as_deref_mut()
+    }
+
+    pub(crate) fn set_cable(&mut self, id: DeviceId, cable: Cable) {
+        self.slots[usize::from(id.0)].cable = Some(Box::new(cable));
+    }
+
+    /// Tells a card whether its cable is plugged in.
+    pub(crate) fn plug_cable(&mut self, id: DeviceId) {
+        let Some(mut cable) = self.slots[usize::from(id.0)].cable.take() else { return };
+        self.call(id.0, |d, cx| cable.plug(d, cx));
+        self.slots[usize::from(id.0)].cable = Some(cable);
+        self.after_call(id.0);
     }
 
     fn after_call(&mut self, index: u16) {
         if self.slots[usize::from(index)].disk.is_some() {
             self.carry_disk_requests(index);
         }
-        let device = self.device(index);
-        let (generation, deadline) = (device.windows().0, device.next_deadline());
+        let generation = self.device(index).windows().0;
         let slot = &mut self.slots[usize::from(index)];
         if slot.generation != generation {
             slot.generation = generation;
             self.map_stale = true;
         }
+        self.update_deadline(index);
+    }
+
+    fn update_deadline(&mut self, index: u16) {
         let slot = &mut self.slots[usize::from(index)];
+        let device = slot.device.as_deref().and_then(Device::next_deadline);
+        let deadline = match &slot.cable {
+            None => device,
+            Some(cable) => [device, cable.next_deadline()].into_iter().flatten().min(),
+        };
         if slot.deadline != deadline {
             slot.deadline = deadline;
             self.find_next();
@@ -403,11 +462,7 @@ impl Board {
             self.stats.disk_bytes += request.data.len() as u64;
             client.complete(perform(medium, request));
         }
-        let deadline = slot.device.as_deref().and_then(Device::next_deadline);
-        if slot.deadline != deadline {
-            slot.deadline = deadline;
-            self.find_next();
-        }
+        self.update_deadline(index);
     }
 
     fn settle_lines(&mut self) {
@@ -513,6 +568,7 @@ impl Board {
     /// Brings time up to the clock and runs every tick that is due, in order of (deadline, device). With the real clock it
     /// stops early once a tick has raised the CPU's interrupt, so that late ticks reach the guest one by one.
     pub(crate) fn sync(&mut self, retired: u64) {
+        self.answer_calls();
         let mut target = self.time.target(retired).min(self.limit).max(self.now);
         if self.time.mode() == ClockMode::Real {
             // A host that was busy elsewhere does not make the guest miss what a real processor would have seen: lost time is
@@ -537,7 +593,12 @@ impl Board {
             self.now = self.now.max(deadline);
             self.stats.ticks += 1;
             let before = self.intr;
-            self.call(index, |d, cx| d.tick(cx));
+            self.call(index, |d, cx| {
+                // It may be the time of the card's port instead.
+                if d.next_deadline().is_some_and(|due| due <= cx.now()) {
+                    d.tick(cx);
+                }
+            });
             if self.slots[usize::from(index)].deadline == Some(deadline) {
                 // The contract says that a tick moves its deadline; one that does not would hang the machine.
                 self.slots[usize::from(index)].deadline = None;

@@ -10,6 +10,7 @@ use slotone_bus::{
     At, Cx, Device, Generation, Inspector, LentId, Pin, PinLevels, ResetKind, VmInstant, Window,
 };
 use slotone_firmware::Firmware;
+use slotone_net::{NetClient, NetPort};
 use thiserror::Error;
 
 use crate::board::{Board, DeviceId, Sink};
@@ -162,6 +163,16 @@ impl MachineBuilder {
         media: Vec<Option<Arc<dyn BlockBackend>>>,
     ) -> &mut Self {
         self.board.attach_media::<T>(controller, media);
+        self
+    }
+
+    /// Plugs a network card into a port of a network. A card without one has no link.
+    pub fn network<T: Device + NetClient>(
+        &mut self,
+        card: DeviceId,
+        port: impl NetPort + 'static,
+    ) -> &mut Self {
+        self.board.attach_network::<T>(card, Box::new(port));
         self
     }
 

@@ -14,6 +14,7 @@ mod firmware;
 mod linux;
 mod machine;
 mod map;
+mod network;
 mod save;
 pub mod vs2005;
 

@@ -10,6 +10,7 @@ use slotone_bus::cpu::{Cpu, CpuReset, Exit, KickHandle};
 use slotone_bus::mem::Memory;
 use slotone_bus::{Cx, Device, LentId, ResetKind, VmInstant};
 use slotone_firmware::Firmware;
+use slotone_net::{NetClient, NetPort};
 
 use crate::board::{Board, BoardStats, DeviceId, Tell};
 use crate::clock::ClockMode;
@@ -57,6 +58,8 @@ type Call = Box<dyn FnOnce(&mut Machine) + Send>;
 
 enum Message {
     Call(Call),
+    /// Something came for a network card.
+    Wake,
     Stop,
 }
 
@@ -135,6 +138,12 @@ impl Machine {
             resets: 0,
             wait_for_host: false,
         };
+        let (bell, kick) = (machine.sender.clone(), machine.kick.clone());
+        machine.board.set_doorbell(Arc::new(move || {
+            // A machine that is gone needs no waking.
+            let _ = bell.send(Message::Wake);
+            kick.kick();
+        }));
         machine.board.settle_levels(Tell::All);
         machine.board.set_now(VmInstant::ZERO, machine.cpu.retired());
         machine
@@ -192,6 +201,7 @@ impl Machine {
         while let Ok(message) = self.inbox.try_recv() {
             match message {
                 Message::Call(call) => call(self),
+                Message::Wake => {}
                 Message::Stop => return Some(RunExit::Stopped),
             }
         }
@@ -251,6 +261,7 @@ impl Machine {
         if wait > 0 {
             match self.inbox.recv_timeout(Duration::from_nanos(wait.min(100_000_000))) {
                 Ok(Message::Call(call)) => call(self),
+                Ok(Message::Wake) => {}
                 Ok(Message::Stop) => return Some(RunExit::Stopped),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
             }
@@ -339,6 +350,11 @@ impl Machine {
     /// [`Machine::with`] (`PciIde::insert`, `PciIde::eject`).
     pub fn set_medium(&mut self, controller: DeviceId, unit: usize, medium: Option<Arc<dyn BlockBackend>>) {
         self.board.set_medium(controller, unit, medium);
+    }
+
+    /// Plugs a network card into another port. It sees the link go and come as the ports' cables do.
+    pub fn set_network<T: Device + NetClient>(&mut self, card: DeviceId, port: impl NetPort + 'static) {
+        self.board.attach_network::<T>(card, Box::new(port));
     }
 
     /// A memory lent to a device.
