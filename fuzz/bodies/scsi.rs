@@ -4,7 +4,7 @@
 
 use slotone_block::Outcome;
 use slotone_bus::state::{StateReader, StateWriter};
-use slotone_scsi::{CD_BLOCK, CdRom, Reply, Target, opcode};
+use slotone_scsi::{Access, CD_BLOCK, CdRom, Command, MediumResult, Range, Reply, Reset, Target, opcode};
 
 use super::{Reader, text};
 
@@ -19,6 +19,7 @@ fn allocated(cdb: &[u8; 12]) -> Option<usize> {
     Some(match cdb[0] {
         opcode::REQUEST_SENSE | opcode::MODE_SENSE_6 => usize::from(cdb[4]),
         opcode::INQUIRY => usize::from(cdb[3]) << 8 | usize::from(cdb[4]),
+        opcode::REPORT_LUNS => cdb[6..10].iter().fold(0, |n, b| n << 8 | usize::from(*b)),
         opcode::READ_CAPACITY => 8,
         opcode::MECHANISM_STATUS => usize::from(cdb[8]) << 8 | usize::from(cdb[9]),
         opcode::MODE_SENSE_10
@@ -46,14 +47,14 @@ fn check_reply(drive: &CdRom, cdb: &[u8; 12], reply: &Reply) {
                 data.len()
             );
         }
-        Reply::Read { offset, len } => {
+        Reply::Medium(Access::Read(Range { offset, len })) => {
             assert!(drive.ready(), "a read without a medium: {cdb:02x?}");
             let blocks = u64::from(drive.blocks().expect("a medium"));
             assert!(*len > 0 && offset % CD_BLOCK == 0 && len % CD_BLOCK == 0, "{cdb:02x?}");
             assert!(offset / CD_BLOCK + len / CD_BLOCK <= blocks, "{cdb:02x?} reads behind {blocks} blocks");
         }
         Reply::Check(sense) => {
-            assert_eq!(drive.sense(), *sense);
+            assert_eq!(drive.sense(0), *sense);
             assert!(sense.key.code() != 0, "CHECK CONDITION without a reason: {cdb:02x?}");
         }
         other => panic!("a new reply: {other:?}"),
@@ -72,7 +73,7 @@ pub fn scsi_cd(input: &[u8]) {
         match input.u8() % 16 {
             0 => drive.insert(u64::from(input.u32()) << (input.u8() % 40)),
             1 => drive.eject(),
-            2 => drive.reset(),
+            2 => drive.reset(Reset::PowerOn),
             3 => {
                 let outcomes = [
                     Outcome::Done,
@@ -82,7 +83,11 @@ pub fn scsi_cd(input: &[u8]) {
                     Outcome::NotReady,
                 ];
                 let outcome = outcomes[usize::from(input.u8() % 5)];
-                let reply = drive.medium_done(outcome, u64::from(input.u32()) << 11);
+                let reply = drive.medium_done(
+                    &Command::default(),
+                    &Access::Flush,
+                    MediumResult::new(outcome, u64::from(input.u32()) << 11),
+                );
                 assert_eq!(reply == Reply::Good, outcome == Outcome::Done);
             }
             4 => {
@@ -101,7 +106,7 @@ pub fn scsi_cd(input: &[u8]) {
                 let mut long = short.to_vec();
                 long.resize(16, 0);
                 let mut twin = drive.clone();
-                assert_eq!(drive.command(short), twin.command(&long));
+                assert_eq!(drive.command(&Command::new(short)), twin.command(&Command::new(&long)));
             }
             _ => {
                 let cdb = input.array::<12>();
@@ -111,9 +116,9 @@ pub fn scsi_cd(input: &[u8]) {
                 }
                 let state = saved(&drive);
                 twin.restore(&mut StateReader::new(&state)).expect("its own state");
-                let reply = drive.command(&cdb);
+                let reply = drive.command(&Command::new(&cdb));
                 assert_eq!(
-                    twin.command(&cdb),
+                    twin.command(&Command::new(&cdb)),
                     reply,
                     "a restored drive answers as the saved one: {cdb:02x?}"
                 );

@@ -2,7 +2,7 @@
 
 use slotone_block::Outcome;
 use slotone_bus::VmInstant;
-use slotone_scsi::{Reply, Target};
+use slotone_scsi::{Access as MediumAccess, Command, MediumResult, Range, Reply, Target};
 
 use crate::ata::transfer_mode_exists;
 use crate::channel::Channel;
@@ -83,8 +83,10 @@ impl Channel {
         }
         let index = usize::from(self.state.transfer.unit & 1);
         self.state.units[index].standby = false;
+        let command = Command::new(&packet);
+        self.state.transfer.command = command;
         let Some(target) = self.target() else { return self.end(error::ABRT, true) };
-        match target.command(&packet) {
+        match target.command(&command) {
             Reply::DataIn(mut data) => {
                 self.state.transfer.padded = data.len() % 2 != 0;
                 if self.state.transfer.padded {
@@ -92,7 +94,7 @@ impl Channel {
                 }
                 self.send_soon(now, data);
             }
-            Reply::Read { offset, len } => {
+            Reply::Medium(MediumAccess::Read(Range { offset, len })) => {
                 self.state.transfer.offset = offset;
                 self.state.transfer.left = len;
                 self.submit(now, Access::Read);
@@ -103,8 +105,10 @@ impl Channel {
 
     /// The medium failed at byte `offset`.
     pub(crate) fn packet_failed(&mut self, _now: VmInstant, outcome: Outcome, offset: u64) {
+        let (command, len) = (self.state.transfer.command, self.state.transfer.left);
         let Some(target) = self.target() else { return self.end(error::ABRT, true) };
-        let reply = target.medium_done(outcome, offset);
+        let access = MediumAccess::Read(Range { offset, len });
+        let reply = target.medium_done(&command, &access, MediumResult::new(outcome, offset));
         self.packet_status(reply);
     }
 

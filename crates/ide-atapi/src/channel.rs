@@ -95,7 +95,7 @@ impl Channel {
     pub(crate) fn reset(&mut self) {
         for drive in self.drives.iter_mut().flatten() {
             if let Kind::Cd(cd) = drive {
-                slotone_scsi::Target::reset(&mut cd.target);
+                slotone_scsi::Target::reset(&mut cd.target, slotone_scsi::Reset::PowerOn);
             }
         }
         let requests = self.state.requests;

@@ -7,7 +7,7 @@ use slotone_bus::{
     WindowSet, encode_fields,
 };
 use slotone_pci::{ConfigBytes, ConfigSpace, Identity};
-use slotone_scsi::CdRom;
+use slotone_scsi::{CdRom, Target as _};
 use thiserror::Error;
 
 use crate::channel::{Channel, ChannelState};
@@ -345,7 +345,7 @@ impl Device for PciIde {
             status_high: self.config.byte(0x07),
             channels: [self.channels[0].state.clone(), self.channels[1].state.clone()],
         };
-        w.section(SECTION, 1, &state);
+        w.section(SECTION, 2, &state);
         for channel in &self.channels {
             for drive in &channel.drives {
                 if let Some(Kind::Cd(cd)) = drive {
@@ -357,7 +357,7 @@ impl Device for PciIde {
 
     fn restore(&mut self, r: &mut StateReader<'_>) -> Result<(), StateError> {
         // Everything is read and checked before anything is changed.
-        let saved: State = r.section(SECTION, 1)?;
+        let saved: State = r.section(SECTION, 2)?;
         for (channel, state) in self.channels.iter().zip(&saved.channels) {
             state::check(state, &channel.drives).map_err(|what| StateError::Invalid {
                 section: SECTION.to_string(),

@@ -1,6 +1,7 @@
 //! The command that runs on a channel: what it waits for, its data and its medium request.
 
 use slotone_bus::{VmInstant, encode_enum, encode_fields};
+use slotone_scsi::Command;
 
 /// Largest request to a medium: 256 sectors.
 pub(crate) const MAX_REQUEST: u32 = 256 * 512;
@@ -87,6 +88,8 @@ pub(crate) struct Transfer {
     pub(crate) opcode: u8,
     /// A PACKET command that was accepted.
     pub(crate) packet: bool,
+    /// What its packet said.
+    pub(crate) command: Command,
     pub(crate) dma: bool,
     /// Towards the medium.
     pub(crate) write: bool,
@@ -116,6 +119,7 @@ encode_fields!(Transfer {
     due,
     opcode,
     packet,
+    command,
     dma,
     write,
     buffer,
@@ -139,6 +143,7 @@ impl Transfer {
             due: None,
             opcode: 0,
             packet: false,
+            command: Command::default(),
             dma: false,
             write: false,
             buffer: Vec::new(),

@@ -1,20 +1,20 @@
 //! SCSI targets without a bus: what a drive does with a command descriptor block, whoever carries it there.
 //!
-//! A [`Target`] gets a command and answers with a [`Reply`]: done, data for the initiator, a part of the medium to be read, or CHECK
-//! CONDITION with [`Sense`]. It never does I/O itself: the adapter (ATAPI packets today, a SCSI host adapter later)
-//! carries medium transfers through `slotone-block` and tells the target how they went.
+//! A [`Target`] gets a [`Command`] and answers with a [`Reply`]: done, data for the initiator, data wanted from it, an [`Access`] to the
+//! medium, or CHECK CONDITION with [`Sense`]. It never does I/O itself: the adapter (ATAPI packets, a SCSI host adapter, USB mass
+//! storage) carries medium transfers through `slotone-block` and tells the target how they went.
 //!
 //! [`CdRom`] is a CD/DVD-ROM drive by MMC-3 (INCITS 360) and SPC-2, with one data track; see its documentation for the commands.
 //!
 //! ```
-//! use slotone_scsi::{CdRom, Reply, Target};
+//! use slotone_scsi::{Access, CdRom, Command, Range, Reply, Target};
 //! let mut drive = CdRom::new();
 //! drive.insert(4_000_000); // bytes
 //! // The first command after power-on reports a unit attention; a driver asks again.
-//! assert!(matches!(drive.command(&[0x00, 0, 0, 0, 0, 0]), Reply::Check(s) if s.asc == 0x29));
-//! assert!(matches!(drive.command(&[0x00, 0, 0, 0, 0, 0]), Reply::Check(s) if s.asc == 0x28));
-//! let read10 = [0x28, 0, 0, 0, 0, 16, 0, 0, 1, 0];
-//! assert_eq!(drive.command(&read10), Reply::Read { offset: 16 * 2048, len: 2048 });
+//! assert!(matches!(drive.command(&Command::new(&[0x00])), Reply::Check(s) if s.asc == 0x29));
+//! assert!(matches!(drive.command(&Command::new(&[0x00])), Reply::Check(s) if s.asc == 0x28));
+//! let read10 = Command::new(&[0x28, 0, 0, 0, 0, 16, 0, 0, 1, 0]);
+//! assert_eq!(drive.command(&read10), Reply::Medium(Access::Read(Range { offset: 16 * 2048, len: 2048 })));
 //! ```
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
@@ -23,47 +23,58 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-use slotone_block::Outcome;
+use std::any::Any;
+use std::fmt;
 
+use slotone_bus::state::{StateError, StateReader, StateWriter};
+
+mod absent;
 mod cdrom;
+mod command;
+mod nexus;
 pub mod opcode;
 mod sense;
 
 pub use cdrom::{CD_BLOCK, CdIdentity, CdRom};
+pub use command::{Access, Command, INITIATORS, MediumResult, Range, Reply, Reset, status};
 pub use sense::{Sense, SenseKey};
 
-/// What a target wants done about a command.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Reply {
-    /// GOOD, without data.
-    Good,
-    /// GOOD, with these bytes for the initiator: already cut to the allocation length, so never empty by accident.
-    DataIn(Vec<u8>),
-    /// The initiator gets `len` bytes of the medium from byte `offset` on: in range, whole blocks. The adapter reads them in pieces as
-    /// large as it likes, and calls [`Target::medium_done`] once: after the last piece, or for the first that failed.
-    Read {
-        /// First byte on the medium.
-        offset: u64,
-        /// Bytes; not 0.
-        len: u64,
-    },
-    /// CHECK CONDITION. The sense data stay with the target for REQUEST SENSE.
-    Check(Sense),
-}
+/// A SCSI target, as an adapter drives it.
+///
+/// **Many commands at once.** A target keeps nothing about a command that is not over: the adapter keeps the [`Command`] and, while
+/// one is running, its [`Access`], and hands them in with every step. So the commands of a queue may be at different steps, may
+/// end in any order, and an abort is nothing but forgetting one. How many there are, and when the answer is BUSY or TASK SET FULL
+/// ([`status`]), is the adapter's decision; so is their order, where ORDERED tags ask for one.
+///
+/// **Sense data** belong to the initiator whose command failed and wait for its REQUEST SENSE; any other command of that initiator drops
+/// them (contingent allegiance). An adapter with tagged commands holds the status of the others back while
+/// [`Target::sense`] has a key, or their own sense would replace it; one with autosense uses the copy in [`Reply::Check`].
+///
+/// An adapter gets its boxed target's own type back by `Any`: `(target as &mut dyn Any).downcast_mut::<CdRom>()`.
+pub trait Target: Any + Send + fmt::Debug {
+    /// Begins a command.
+    fn command(&mut self, command: &Command) -> Reply;
 
-/// A SCSI logical unit.
-pub trait Target: Send {
-    /// Begins a command. `cdb` has any length: what is missing reads as zeros.
-    fn command(&mut self, cdb: &[u8]) -> Reply;
+    /// The initiator's data for a [`Reply::DataOut`]; fewer than wanted if it gave fewer. What follows may be any reply but another
+    /// `DataOut`.
+    fn data_out(&mut self, command: &Command, data: &[u8]) -> Reply;
 
-    /// The transfer of a [`Reply::Read`] ended: at byte `offset` of the medium with `outcome`. Returns [`Reply::Good`] or
-    /// [`Reply::Check`].
-    fn medium_done(&mut self, outcome: Outcome, offset: u64) -> Reply;
+    /// The access of a [`Reply::Medium`] ended. What follows is the end of the command or one more access without a data phase.
+    fn medium_done(&mut self, command: &Command, access: &Access, result: MediumResult) -> Reply;
 
-    /// A reset by bus, device reset message or power: pending sense is dropped, the next command reports a unit attention.
-    fn reset(&mut self);
+    /// A reset: sense data, reservations and settings are dropped, every initiator's next command reports a unit attention. The adapter
+    /// forgets the commands in flight.
+    fn reset(&mut self, reset: Reset);
 
-    /// The sense data that REQUEST SENSE would return now.
-    fn sense(&self) -> Sense;
+    /// The sense data of `initiator`'s last command: [`SenseKey::NoSense`] if there are none.
+    fn sense(&self, initiator: u8) -> Sense;
+
+    /// Writes its state as a section.
+    fn save(&self, w: &mut StateWriter);
+
+    /// Takes a state back; the target is unchanged on an error.
+    ///
+    /// # Errors
+    /// [`StateError`] if the bytes are no such state.
+    fn restore(&mut self, r: &mut StateReader<'_>) -> Result<(), StateError>;
 }

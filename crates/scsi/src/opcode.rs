@@ -14,6 +14,17 @@ macro_rules! opcodes {
     };
 }
 
+/// Bytes of a command block by the group of its operation code (SPC-2, 4.3.2): what an adapter fetches. 6 for the reserved and
+/// vendor-specific groups, whose length nobody but their inventor knows.
+pub const fn cdb_len(code: u8) -> usize {
+    match code >> 5 {
+        1 | 2 => 10,
+        4 => 16,
+        5 => 12,
+        _ => 6,
+    }
+}
+
 opcodes! {
     TEST_UNIT_READY = 0x00, "TEST UNIT READY";
     REQUEST_SENSE = 0x03, "REQUEST SENSE";
@@ -33,6 +44,7 @@ opcodes! {
     READ_DISC_INFORMATION = 0x51, "READ DISC INFORMATION";
     READ_TRACK_INFORMATION = 0x52, "READ TRACK INFORMATION";
     MODE_SENSE_10 = 0x5a, "MODE SENSE(10)";
+    REPORT_LUNS = 0xa0, "REPORT LUNS";
     READ_12 = 0xa8, "READ(12)";
     READ_CD_MSF = 0xb9, "READ CD MSF";
     SET_CD_SPEED = 0xbb, "SET CD SPEED";

@@ -67,12 +67,16 @@ impl Sense {
     pub(crate) const INTERNAL_FAILURE: Self = Self::new(SenseKey::HardwareError, 0x44, 0x00);
     pub(crate) const INVALID_OPCODE: Self = Self::new(SenseKey::IllegalRequest, 0x20, 0x00);
     pub(crate) const OUT_OF_RANGE: Self = Self::new(SenseKey::IllegalRequest, 0x21, 0x00);
+    pub(crate) const LUN_NOT_SUPPORTED: Self = Self::new(SenseKey::IllegalRequest, 0x25, 0x00);
     pub(crate) const INVALID_FIELD: Self = Self::new(SenseKey::IllegalRequest, 0x24, 0x00);
     pub(crate) const SAVING_NOT_SUPPORTED: Self = Self::new(SenseKey::IllegalRequest, 0x39, 0x00);
     pub(crate) const REMOVAL_PREVENTED: Self = Self::new(SenseKey::IllegalRequest, 0x53, 0x02);
     pub(crate) const ILLEGAL_MODE: Self = Self::new(SenseKey::IllegalRequest, 0x64, 0x00);
     pub(crate) const MEDIUM_CHANGED: Self = Self::new(SenseKey::UnitAttention, 0x28, 0x00);
     pub(crate) const RESET: Self = Self::new(SenseKey::UnitAttention, 0x29, 0x00);
+    pub(crate) const BUS_RESET: Self = Self::new(SenseKey::UnitAttention, 0x29, 0x02);
+    pub(crate) const DEVICE_RESET: Self = Self::new(SenseKey::UnitAttention, 0x29, 0x03);
+    pub(crate) const MODE_CHANGED: Self = Self::new(SenseKey::UnitAttention, 0x2a, 0x01);
 
     /// Sense without an INFORMATION field.
     pub const fn new(key: SenseKey, asc: u8, ascq: u8) -> Self {

@@ -3,7 +3,9 @@
 use proptest::prelude::*;
 use slotone_block::Outcome;
 use slotone_bus::state::{StateReader, StateWriter};
-use slotone_scsi::{CdRom, Reply, Sense, SenseKey, Target, opcode};
+use slotone_scsi::{
+    Access, CdRom, Command, MediumResult, Range, Reply, Reset, Sense, SenseKey, Target, opcode,
+};
 
 /// A drive with `blocks` whose unit attentions were fetched.
 fn ready(blocks: u64) -> CdRom {
@@ -11,19 +13,30 @@ fn ready(blocks: u64) -> CdRom {
     drive.insert(blocks * 2048);
     assert_eq!(check(&mut drive, &[0]), [6, 0x29, 0]);
     assert_eq!(check(&mut drive, &[0]), [6, 0x28, 0]);
-    assert_eq!(drive.command(&[0]), Reply::Good);
+    assert_eq!(run(&mut drive, &[0]), Reply::Good);
     drive
 }
 
+fn run(drive: &mut CdRom, cdb: &[u8]) -> Reply {
+    drive.command(&Command::new(cdb))
+}
+
+/// A read that wanted blocks from 5 on ended at `block`.
+fn done(drive: &mut CdRom, outcome: Outcome, block: u64) -> Reply {
+    let command = Command::new(&[0x28, 0, 0, 0, 0, 5, 0, 0, 9]);
+    let access = Access::Read(Range { offset: 5 * 2048, len: 9 * 2048 });
+    drive.medium_done(&command, &access, MediumResult::new(outcome, block * 2048))
+}
+
 fn data(drive: &mut CdRom, cdb: &[u8]) -> Vec<u8> {
-    match drive.command(cdb) {
+    match run(drive, cdb) {
         Reply::DataIn(data) => data,
         other => panic!("{cdb:02x?}: {other:?}"),
     }
 }
 
 fn check(drive: &mut CdRom, cdb: &[u8]) -> [u8; 3] {
-    match drive.command(cdb) {
+    match run(drive, cdb) {
         Reply::Check(s) => [s.key.code(), s.asc, s.ascq],
         other => panic!("{cdb:02x?}: {other:?}"),
     }
@@ -39,7 +52,7 @@ fn inquiry_passes_unit_attention() {
     assert_eq!(inquiry.len(), 36);
     assert_eq!(&inquiry[..5], [5, 0x80, 0, 0x32, 31]);
     assert_eq!(data(&mut drive, &[0x12, 0, 0, 0, 5]), inquiry[..5]);
-    assert_eq!(drive.command(&[0x12]), Reply::Good, "no room, no data");
+    assert_eq!(run(&mut drive, &[0x12]), Reply::Good, "no room, no data");
     assert_eq!(check(&mut drive, &[0x12, 1, 0, 0, 36]), INVALID_FIELD);
     // The attention is still there; REQUEST SENSE reports it as well as a failing command.
     let sense = data(&mut drive, &[0x03, 0, 0, 0, 18]);
@@ -55,7 +68,7 @@ fn an_empty_drive_has_nothing_to_read() {
     check(&mut drive, &[0]);
     for code in [0x00, 0x25, 0x28, 0xa8, 0xbe, 0x2b, 0x43, 0x44, 0x51, 0x52, 0x42] {
         assert_eq!(check(&mut drive, &[code, 0, 0, 0, 0, 0, 0, 0, 8, 0x10]), NO_MEDIUM, "{code:x}");
-        assert_eq!(drive.sense(), Sense::new(SenseKey::NotReady, 0x3a, 1));
+        assert_eq!(drive.sense(0), Sense::new(SenseKey::NotReady, 0x3a, 1));
     }
     assert_eq!(data(&mut drive, &[0x4a, 1, 0, 0, 0x10, 0, 0, 0, 8]), [0, 6, 4, 0x10, 0, 0, 0, 0]);
     let configuration = data(&mut drive, &[0x46, 0, 0, 0, 0, 0, 0, 0, 255]);
@@ -66,24 +79,25 @@ fn an_empty_drive_has_nothing_to_read() {
 fn capacity_and_reads() {
     let mut drive = ready(1_000);
     assert_eq!(data(&mut drive, &[0x25]), [0, 0, 3, 0xe7, 0, 0, 8, 0]);
-    let read = |offset: u64, len: u64| Reply::Read { offset: offset * 2048, len: len * 2048 };
-    assert_eq!(drive.command(&[0x28, 0, 0, 0, 0, 5, 0, 0, 9]), read(5, 9));
-    assert_eq!(drive.command(&[0xa8, 0, 0, 0, 3, 0xe7, 0, 0, 0, 1]), read(999, 1));
-    assert_eq!(drive.command(&[0x28, 0, 0, 0, 3, 0xe8, 0, 0, 0]), Reply::Good, "nothing at the end");
+    let read =
+        |offset: u64, len: u64| Reply::Medium(Access::Read(Range { offset: offset * 2048, len: len * 2048 }));
+    assert_eq!(run(&mut drive, &[0x28, 0, 0, 0, 0, 5, 0, 0, 9]), read(5, 9));
+    assert_eq!(run(&mut drive, &[0xa8, 0, 0, 0, 3, 0xe7, 0, 0, 0, 1]), read(999, 1));
+    assert_eq!(run(&mut drive, &[0x28, 0, 0, 0, 3, 0xe8, 0, 0, 0]), Reply::Good, "nothing at the end");
     assert_eq!(check(&mut drive, &[0x28, 0, 0, 0, 3, 0xe7, 0, 0, 2]), [5, 0x21, 0]);
-    assert_eq!(drive.sense().information, Some(1_000));
+    assert_eq!(drive.sense(0).information, Some(1_000));
     assert_eq!(check(&mut drive, &[0xa8, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]), [5, 0x21, 0]);
     assert_eq!(check(&mut drive, &[0x2b, 0, 0, 0, 3, 0xe8]), [5, 0x21, 0]);
-    assert_eq!(drive.command(&[0x2b, 0, 0, 0, 3, 0xe7]), Reply::Good);
+    assert_eq!(run(&mut drive, &[0x2b, 0, 0, 0, 3, 0xe7]), Reply::Good);
     // READ CD: user data of any sector type that is data; nothing else.
-    assert_eq!(drive.command(&[0xbe, 0, 0, 0, 0, 7, 0, 0, 2, 0x10]), read(7, 2));
-    assert_eq!(drive.command(&[0xbe, 0x08, 0, 0, 0, 7, 0, 0, 2, 0x10]), read(7, 2));
-    assert_eq!(drive.command(&[0xbe, 0, 0, 0, 0, 7, 0, 0, 2, 0]), Reply::Good);
+    assert_eq!(run(&mut drive, &[0xbe, 0, 0, 0, 0, 7, 0, 0, 2, 0x10]), read(7, 2));
+    assert_eq!(run(&mut drive, &[0xbe, 0x08, 0, 0, 0, 7, 0, 0, 2, 0x10]), read(7, 2));
+    assert_eq!(run(&mut drive, &[0xbe, 0, 0, 0, 0, 7, 0, 0, 2, 0]), Reply::Good);
     assert_eq!(check(&mut drive, &[0xbe, 0x04, 0, 0, 0, 7, 0, 0, 2, 0x10]), [5, 0x64, 0]);
     assert_eq!(check(&mut drive, &[0xbe, 0, 0, 0, 0, 7, 0, 0, 2, 0xf8]), INVALID_FIELD);
     assert_eq!(check(&mut drive, &[0xbe, 0, 0, 0, 0, 7, 0, 0, 2, 0x10, 1]), INVALID_FIELD);
     // 0:02:05 to 0:02:07.
-    assert_eq!(drive.command(&[0xb9, 0, 0, 0, 2, 5, 0, 2, 7, 0x10]), read(5, 2));
+    assert_eq!(run(&mut drive, &[0xb9, 0, 0, 0, 2, 5, 0, 2, 7, 0x10]), read(5, 2));
     assert_eq!(check(&mut drive, &[0xb9, 0, 0, 0, 2, 7, 0, 2, 5, 0x10]), INVALID_FIELD);
     assert_eq!(check(&mut drive, &[0xb9, 0, 0, 0, 1, 74, 0, 2, 5, 0x10]), INVALID_FIELD);
 }
@@ -97,15 +111,15 @@ fn the_medium_fails() {
         (Outcome::NotReady, NO_MEDIUM),
         (Outcome::ReadOnly, [4, 0x44, 0]),
     ] {
-        drive.command(&[0x28, 0, 0, 0, 0, 5, 0, 0, 9]);
-        let Reply::Check(s) = drive.medium_done(outcome, 7 * 2048) else { panic!("{outcome:?}") };
+        run(&mut drive, &[0x28, 0, 0, 0, 0, 5, 0, 0, 9]);
+        let Reply::Check(s) = done(&mut drive, outcome, 7) else { panic!("{outcome:?}") };
         assert_eq!([s.key.code(), s.asc, s.ascq], sense);
         assert_eq!(s.information, Some(7));
         let bytes = data(&mut drive, &[0x03, 0, 0, 0, 18]);
         assert_eq!((bytes[0], &bytes[3..7]), (0xf0, &[0, 0, 0, 7][..]));
     }
-    drive.command(&[0x28, 0, 0, 0, 0, 5, 0, 0, 9]);
-    assert_eq!(drive.medium_done(Outcome::Done, 5 * 2048), Reply::Good);
+    run(&mut drive, &[0x28, 0, 0, 0, 0, 5, 0, 0, 9]);
+    assert_eq!(done(&mut drive, Outcome::Done, 5), Reply::Good);
 }
 
 #[test]
@@ -141,7 +155,7 @@ fn what_the_drive_tells_of_itself() {
     assert_eq!(capabilities.len(), 8 + 20);
     assert_eq!(capabilities[..10], [0, 26, 1, 0, 0, 0, 0, 0, 0x2a, 18]);
     assert_eq!(capabilities[14] & 3, 1, "can lock, is not locked");
-    drive.command(&[0x1e, 0, 0, 0, 1]);
+    run(&mut drive, &[0x1e, 0, 0, 0, 1]);
     assert!(drive.locked());
     assert_eq!(data(&mut drive, &[0x1a, 0, 0x2a, 0, 255])[4 + 6] & 3, 3);
     let all = data(&mut drive, &[0x5a, 0, 0x3f, 0, 0, 0, 0, 1, 0]);
@@ -167,7 +181,7 @@ fn what_the_drive_tells_of_itself() {
     assert_eq!(data(&mut drive, &[0x42, 2, 0x40, 1, 0, 0, 0, 0, 16]).len(), 16);
     assert_eq!(data(&mut drive, &[0x42, 2, 0, 1, 0, 0, 0, 0, 16]), [0, 0x15, 0, 0]);
     assert_eq!(data(&mut drive, &[0xbd, 0, 0, 0, 0, 0, 0, 0, 0, 8]).len(), 8);
-    assert_eq!(drive.command(&[0xbb]), Reply::Good);
+    assert_eq!(run(&mut drive, &[0xbb]), Reply::Good);
     assert_eq!(check(&mut drive, &[0x2a]), [5, 0x20, 0]);
     assert_eq!(opcode::name(0xbd), Some("MECHANISM STATUS"));
     assert_eq!(opcode::name(0x2a), None);
@@ -182,10 +196,10 @@ fn events_are_told_once() {
     };
     assert_eq!(event(&mut drive), (2, 2), "new medium, present");
     assert_eq!(event(&mut drive), (0, 2));
-    drive.command(&[0x1b, 0, 0, 0, 2]);
+    run(&mut drive, &[0x1b, 0, 0, 0, 2]);
     assert_eq!(event(&mut drive), (3, 1), "removal, tray open");
     assert_eq!(check(&mut drive, &[0]), [2, 0x3a, 2]);
-    drive.command(&[0x1b, 0, 0, 0, 3]);
+    run(&mut drive, &[0x1b, 0, 0, 0, 3]);
     assert_eq!(event(&mut drive), (2, 2));
     drive.eject();
     assert_eq!(event(&mut drive), (3, 0));
@@ -196,11 +210,11 @@ fn events_are_told_once() {
 #[test]
 fn a_locked_tray_stays_shut_for_the_guest() {
     let mut drive = ready(1_000);
-    drive.command(&[0x1e, 0, 0, 0, 1]);
+    run(&mut drive, &[0x1e, 0, 0, 0, 1]);
     assert_eq!(check(&mut drive, &[0x1b, 0, 0, 0, 2]), [5, 0x53, 2]);
-    drive.reset();
+    drive.reset(Reset::PowerOn);
     assert_eq!(check(&mut drive, &[0]), [6, 0x29, 0]);
-    assert_eq!(drive.command(&[0x1b, 0, 0, 0, 2]), Reply::Good, "a reset unlocks");
+    assert_eq!(run(&mut drive, &[0x1b, 0, 0, 0, 2]), Reply::Good, "a reset unlocks");
 }
 
 proptest! {
@@ -222,15 +236,15 @@ proptest! {
             let mut twin = CdRom::new();
             twin.insert(blocks * 2048);
             twin.restore(&mut StateReader::new(&bytes)).unwrap();
-            let reply = drive.command(&cdb);
-            prop_assert_eq!(&reply, &twin.command(&cdb));
+            let reply = run(&mut drive, &cdb);
+            prop_assert_eq!(&reply, &run(&mut twin, &cdb));
             match reply {
-                Reply::Read { offset, len } => {
+                Reply::Medium(Access::Read(Range { offset, len })) => {
                     prop_assert!(len > 0 && len % 2048 == 0 && offset % 2048 == 0);
                     prop_assert!(offset + len <= blocks * 2048);
                 }
                 Reply::DataIn(data) => prop_assert!(!data.is_empty() && data.len() <= 0xffff),
-                Reply::Check(sense) => prop_assert_eq!(drive.sense(), sense),
+                Reply::Check(sense) => prop_assert_eq!(drive.sense(0), sense),
                 _ => {}
             }
         }

@@ -3,7 +3,8 @@
 use slotone_block::Outcome;
 use slotone_bus::state::{StateError, StateReader, StateWriter};
 
-use crate::{Reply, Sense, Target, opcode};
+use crate::nexus::{Attention, Nexuses};
+use crate::{Access, Command, MediumResult, Range, Reply, Reset, Sense, Target, absent, opcode};
 
 mod information;
 mod mode;
@@ -49,20 +50,10 @@ struct State {
     blocks: Option<u32>,
     tray_open: bool,
     locked: bool,
-    reset_attention: bool,
-    change_attention: bool,
     event: MediaEvent,
-    sense: Sense,
+    nexuses: Nexuses,
 }
-slotone_bus::encode_fields!(State {
-    blocks,
-    tray_open,
-    locked,
-    reset_attention,
-    change_attention,
-    event,
-    sense
-});
+slotone_bus::encode_fields!(State { blocks, tray_open, locked, event, nexuses });
 
 /// A CD/DVD-ROM drive with a tray and one data track (mode 1, 2048 bytes a block).
 ///
@@ -95,7 +86,9 @@ impl CdRom {
 
     /// An empty drive that calls itself `identity`.
     pub fn with_identity(identity: CdIdentity) -> Self {
-        Self { identity, state: State { reset_attention: true, ..State::default() } }
+        let mut drive = Self { identity, state: State::default() };
+        drive.reset(Reset::PowerOn);
+        drive
     }
 
     /// Puts a medium of `capacity` bytes in and closes the tray; an incomplete last block is not readable. A medium that was in is replaced.
@@ -110,7 +103,7 @@ impl CdRom {
         if self.state.blocks.take().is_some() {
             self.state.event = MediaEvent::Removal;
         }
-        self.state.change_attention = false;
+        self.state.nexuses.withdraw(Attention::MediumChanged);
     }
 
     /// A readable medium is in, the tray closed.
@@ -133,35 +126,8 @@ impl CdRom {
         self.state.blocks
     }
 
-    /// Writes its state as a section.
-    pub fn save(&self, w: &mut StateWriter) {
-        w.section("scsi-cdrom", 1, &self.state);
-    }
-
-    /// Takes a state back; the drive is unchanged on an error. The medium must be inserted already: when it has another size than
-    /// the one in the saved state, the guest is told of a medium change.
-    ///
-    /// # Errors
-    /// [`StateError`] if the bytes are no such state.
-    pub fn restore(&mut self, r: &mut StateReader<'_>) -> Result<(), StateError> {
-        let mut state: State = r.section("scsi-cdrom", 1)?;
-        let same = state.blocks == self.state.blocks;
-        state.blocks = self.state.blocks;
-        self.state = state;
-        if !same {
-            match self.state.blocks {
-                Some(_) => self.medium_arrived(),
-                None => {
-                    self.state.change_attention = false;
-                    self.state.event = MediaEvent::Removal;
-                }
-            }
-        }
-        Ok(())
-    }
-
     fn medium_arrived(&mut self) {
-        self.state.change_attention = true;
+        self.state.nexuses.raise(Attention::MediumChanged);
         self.state.event = MediaEvent::New;
     }
 
@@ -174,17 +140,8 @@ impl CdRom {
         }
     }
 
-    fn pending_attention(&mut self) -> Option<Sense> {
-        if std::mem::take(&mut self.state.reset_attention) {
-            Some(Sense::RESET)
-        } else if std::mem::take(&mut self.state.change_attention) {
-            Some(Sense::MEDIUM_CHANGED)
-        } else {
-            None
-        }
-    }
-
-    fn run(&mut self, cdb: &[u8; 16]) -> Result<Reply, Sense> {
+    fn run(&mut self, command: &Command) -> Result<Reply, Sense> {
+        let cdb = &command.cdb;
         // These report or keep a unit attention instead of failing with it (SPC-2, 5.6.5; MMC-3, 4.1.6.1).
         let attention_passes = matches!(
             cdb[0],
@@ -193,7 +150,7 @@ impl CdRom {
                 | opcode::GET_CONFIGURATION
                 | opcode::GET_EVENT_STATUS_NOTIFICATION
         );
-        if !attention_passes && let Some(attention) = self.pending_attention() {
+        if !attention_passes && let Some(attention) = self.state.nexuses.take_attention(command.initiator) {
             return Err(attention);
         }
         let length_8 = usize::from(cdb[4]);
@@ -202,20 +159,17 @@ impl CdRom {
         match cdb[0] {
             opcode::TEST_UNIT_READY => self.medium().map(|_| Reply::Good),
             opcode::REQUEST_SENSE => {
-                let mut sense = std::mem::take(&mut self.state.sense);
-                if sense == Sense::default() {
-                    sense = self.pending_attention().unwrap_or_default();
-                }
-                Ok(data_in(sense.to_bytes().to_vec(), length_8))
+                let sense = self.state.nexuses.take_sense(command.initiator);
+                Ok(Reply::data_in(sense.to_bytes().to_vec(), length_8))
             }
             opcode::INQUIRY => {
                 if cdb[1] & 1 != 0 || cdb[2] != 0 {
                     return Err(Sense::INVALID_FIELD); // no vital product data pages
                 }
-                Ok(data_in(self.inquiry(), usize::from(u16::from_be_bytes([cdb[3], cdb[4]]))))
+                Ok(Reply::data_in(self.inquiry(), usize::from(u16::from_be_bytes([cdb[3], cdb[4]]))))
             }
-            opcode::MODE_SENSE_6 => Ok(data_in(self.mode_sense(cdb[2], false)?, length_8)),
-            opcode::MODE_SENSE_10 => Ok(data_in(self.mode_sense(cdb[2], true)?, length_16)),
+            opcode::MODE_SENSE_6 => Ok(Reply::data_in(self.mode_sense(cdb[2], false)?, length_8)),
+            opcode::MODE_SENSE_10 => Ok(Reply::data_in(self.mode_sense(cdb[2], true)?, length_16)),
             opcode::START_STOP_UNIT => self.start_stop(cdb[4]),
             opcode::PREVENT_ALLOW_MEDIUM_REMOVAL => {
                 self.state.locked = cdb[4] & 1 != 0;
@@ -249,7 +203,7 @@ impl CdRom {
                 // SFF-8020 put the format into the control byte; drivers of its time still do.
                 let format = if cdb[2] & 0x0f != 0 { cdb[2] & 0x0f } else { cdb[9] >> 6 };
                 let data = toc::read_toc(self.medium()?, format, cdb[1] & 2 != 0, cdb[6])?;
-                Ok(data_in(data, length_16))
+                Ok(Reply::data_in(data, length_16))
             }
             opcode::READ_HEADER => {
                 if lba >= self.medium()? {
@@ -257,34 +211,34 @@ impl CdRom {
                 }
                 let mut data = vec![1, 0, 0, 0]; // mode 1
                 data.extend(toc::address(lba, cdb[1] & 2 != 0));
-                Ok(data_in(data, length_16))
+                Ok(Reply::data_in(data, length_16))
             }
             opcode::READ_SUB_CHANNEL => {
                 self.medium()?;
                 let data = information::sub_channel(cdb[2] & 0x40 != 0, cdb[3], cdb[1] & 2 != 0)?;
-                Ok(data_in(data, length_16))
+                Ok(Reply::data_in(data, length_16))
             }
             opcode::READ_DISC_INFORMATION => {
                 self.medium()?;
-                Ok(data_in(information::disc(), length_16))
+                Ok(Reply::data_in(information::disc(), length_16))
             }
             opcode::READ_TRACK_INFORMATION => {
                 let data = information::track(self.medium()?, cdb[1] & 3, lba)?;
-                Ok(data_in(data, length_16))
+                Ok(Reply::data_in(data, length_16))
             }
             opcode::GET_CONFIGURATION => {
                 let start = u16::from_be_bytes([cdb[2], cdb[3]]);
-                Ok(data_in(self.configuration(cdb[1] & 3, start)?, length_16))
+                Ok(Reply::data_in(self.configuration(cdb[1] & 3, start)?, length_16))
             }
             opcode::GET_EVENT_STATUS_NOTIFICATION => {
                 if cdb[1] & 1 == 0 {
                     return Err(Sense::INVALID_FIELD); // only polled operation
                 }
-                Ok(data_in(self.event_status(cdb[4]), length_16))
+                Ok(Reply::data_in(self.event_status(cdb[4]), length_16))
             }
             opcode::MECHANISM_STATUS => {
                 let data = vec![0, if self.state.tray_open { 0x10 } else { 0 }, 0, 0, 0, 0, 0, 0];
-                Ok(data_in(data, usize::from(u16::from_be_bytes([cdb[8], cdb[9]]))))
+                Ok(Reply::data_in(data, usize::from(u16::from_be_bytes([cdb[8], cdb[9]]))))
             }
             opcode::SET_CD_SPEED => Ok(Reply::Good),
             opcode::STOP_PLAY_SCAN => self.medium().map(|_| Reply::Good),
@@ -332,7 +286,8 @@ impl CdRom {
         if count == 0 {
             return Ok(Reply::Good);
         }
-        Ok(Reply::Read { offset: u64::from(lba) * CD_BLOCK, len: u64::from(count) * CD_BLOCK })
+        let range = Range { offset: u64::from(lba) * CD_BLOCK, len: u64::from(count) * CD_BLOCK };
+        Ok(Reply::Medium(Access::Read(range)))
     }
 
     fn read_cd(&mut self, cdb: &[u8; 16], lba: u32, count: u32) -> Result<Reply, Sense> {
@@ -352,47 +307,69 @@ impl CdRom {
         }
     }
 
-    fn check(&mut self, sense: Sense) -> Reply {
-        self.state.sense = sense;
+    fn check(&mut self, command: &Command, sense: Sense) -> Reply {
+        self.state.nexuses.set_sense(command.initiator, sense);
         Reply::Check(sense)
     }
 }
 
 impl Target for CdRom {
-    fn command(&mut self, cdb: &[u8]) -> Reply {
-        let mut block = [0; 16];
-        let n = cdb.len().min(16);
-        block[..n].copy_from_slice(&cdb[..n]);
-        if block[0] != opcode::REQUEST_SENSE {
-            self.state.sense = Sense::default();
+    fn command(&mut self, command: &Command) -> Reply {
+        self.state.nexuses.begin(command);
+        if command.lun != 0 {
+            return absent::command(command).unwrap_or_else(|sense| self.check(command, sense));
         }
-        self.run(&block).unwrap_or_else(|sense| self.check(sense))
+        self.run(command).unwrap_or_else(|sense| self.check(command, sense))
     }
 
-    fn medium_done(&mut self, outcome: Outcome, offset: u64) -> Reply {
-        let sense = match outcome {
-            Outcome::Done => return Reply::Good,
-            Outcome::OutOfRange => Sense::OUT_OF_RANGE,
-            Outcome::MediumError => Sense::UNRECOVERED_READ_ERROR,
-            Outcome::NotReady => Sense::NO_MEDIUM,
-            Outcome::ReadOnly => Sense::INTERNAL_FAILURE,
+    fn data_out(&mut self, command: &Command, _data: &[u8]) -> Reply {
+        // No command here asks for a parameter list.
+        self.check(command, Sense::INVALID_OPCODE)
+    }
+
+    fn medium_done(&mut self, command: &Command, _access: &Access, result: MediumResult) -> Reply {
+        let (sense, offset) = match result {
+            MediumResult::Done | MediumResult::Failed { outcome: Outcome::Done, .. } => return Reply::Good,
+            MediumResult::Differs { offset } => (Sense::INTERNAL_FAILURE, offset),
+            MediumResult::Failed { outcome, offset } => match outcome {
+                Outcome::OutOfRange => (Sense::OUT_OF_RANGE, offset),
+                Outcome::MediumError => (Sense::UNRECOVERED_READ_ERROR, offset),
+                Outcome::NotReady => (Sense::NO_MEDIUM, offset),
+                Outcome::ReadOnly | Outcome::Done => (Sense::INTERNAL_FAILURE, offset),
+            },
         };
-        self.check(Sense { information: u32::try_from(offset / CD_BLOCK).ok(), ..sense })
+        self.check(command, Sense { information: u32::try_from(offset / CD_BLOCK).ok(), ..sense })
     }
 
-    fn reset(&mut self) {
+    fn reset(&mut self, reset: Reset) {
         self.state.locked = false;
-        self.state.sense = Sense::default();
-        self.state.reset_attention = true;
+        self.state.nexuses.reset(reset);
     }
 
-    fn sense(&self) -> Sense {
-        self.state.sense
+    fn sense(&self, initiator: u8) -> Sense {
+        self.state.nexuses.sense(initiator)
     }
-}
 
-/// The initiator gets at most what it allocated; nothing at all is GOOD without data.
-fn data_in(mut data: Vec<u8>, allocated: usize) -> Reply {
-    data.truncate(allocated);
-    if data.is_empty() { Reply::Good } else { Reply::DataIn(data) }
+    fn save(&self, w: &mut StateWriter) {
+        w.section("scsi-cdrom", 2, &self.state);
+    }
+
+    /// The medium must be inserted already: when it has another size than the one in the saved state, the guest is told of a medium
+    /// change.
+    fn restore(&mut self, r: &mut StateReader<'_>) -> Result<(), StateError> {
+        let mut state: State = r.section("scsi-cdrom", 2)?;
+        let same = state.blocks == self.state.blocks;
+        state.blocks = self.state.blocks;
+        self.state = state;
+        if !same {
+            match self.state.blocks {
+                Some(_) => self.medium_arrived(),
+                None => {
+                    self.state.nexuses.withdraw(Attention::MediumChanged);
+                    self.state.event = MediaEvent::Removal;
+                }
+            }
+        }
+        Ok(())
+    }
 }
