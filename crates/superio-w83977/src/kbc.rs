@@ -196,6 +196,8 @@ impl State {
         if self.transfer_at.is_some_and(|at| at <= now) {
             self.transfer_at = None;
             self.transfer();
+            // If that was the last byte of a code, the next stroke may be due already.
+            self.keyboard.advance(now);
         }
         self.plan(now);
     }

@@ -275,6 +275,23 @@ fn text_is_typed_at_a_pace_a_bios_can_follow() {
 }
 
 #[test]
+fn a_stroke_that_is_due_when_the_last_byte_goes_is_made_then() {
+    let mut k = Rig::new(Kbc::new());
+    k.port.at(0, |cx| k.device.type_text(cx, "Hi")).unwrap();
+    // The keyboard is disabled until 7 ms, and answers this first: the first stroke's byte goes at 10 ms, when the second is due.
+    k.advance(7 * MS);
+    k.outb(0x60, 0x07);
+    k.advance(2 * MS);
+    assert_eq!(k.inb(0x60), 0xfe);
+    let waiting = k.device.strokes_waiting();
+    assert_eq!(k.device.next_deadline().map(|due| due.as_nanos()), Some(10 * MS));
+    // One tick has to do it: the board takes a deadline that a tick leaves where it was for a mistake.
+    k.port.at(10 * MS, |cx| k.device.tick(cx));
+    assert_eq!(k.device.strokes_waiting(), waiting - 1);
+    assert!(k.device.next_deadline().is_none_or(|due| due.as_nanos() > 10 * MS));
+}
+
+#[test]
 fn the_auxiliary_port_without_a_mouse() {
     let mut k = kbc();
     // A byte for the mouse: nobody takes it.
