@@ -247,12 +247,42 @@ pub(crate) fn file(deb: &Path, path: &str) -> Result<Vec<u8>> {
     found.ok_or_else(|| Error::Input(format!("{}: no file {path} inside", deb.display())))
 }
 
+/// A file or a link of a package.
+pub(crate) enum Entry {
+    File(Vec<u8>),
+    Link(String),
+}
+
+/// The programs `programs` of `deb`, and every shared library in it.
+pub(crate) fn programs_and_libraries(deb: &Path, programs: &[&str]) -> Result<Vec<(String, Entry)>> {
+    let library = |path: &str| {
+        path.rsplit_once('/')
+            .is_some_and(|(folder, name)| folder.ends_with("lib/i386-linux-gnu") && name.contains(".so"))
+            || path == "lib/ld-linux.so.2"
+    };
+    let mut found = Vec::new();
+    visit(deb, |path| programs.contains(&path) || library(path), |path, entry| found.push((path, entry)))?;
+    match programs.iter().find(|program| !found.iter().any(|(path, _)| path == *program)) {
+        Some(missing) => Err(Error::Input(format!("{}: no file {missing} inside", deb.display()))),
+        None => Ok(found),
+    }
+}
+
 /// Calls `visit` with the path (without a leading `./`) and the content of each regular file in `deb` that `wanted` accepts.
 pub(crate) fn visit_files(
     deb: &Path,
     wanted: impl Fn(&str) -> bool,
-    mut visit: impl FnMut(String, Vec<u8>),
+    mut visit_file: impl FnMut(String, Vec<u8>),
 ) -> Result<()> {
+    visit(deb, wanted, |path, entry| {
+        if let Entry::File(content) = entry {
+            visit_file(path, content);
+        }
+    })
+}
+
+/// As [`visit_files`], with the symbolic links.
+fn visit(deb: &Path, wanted: impl Fn(&str) -> bool, mut visit: impl FnMut(String, Entry)) -> Result<()> {
     use std::io::Read;
     let mut child = Command::new("dpkg-deb")
         .arg("--fsys-tarfile")
@@ -268,10 +298,18 @@ pub(crate) fn visit_files(
         let mut entry = entry.at(deb)?;
         let path = entry.path().at(deb)?.to_string_lossy().into_owned();
         let path = path.trim_start_matches("./").to_owned();
-        if entry.header().entry_type().is_file() && wanted(&path) {
+        let kind = entry.header().entry_type();
+        if !wanted(&path) {
+            continue;
+        }
+        if kind.is_file() {
             let mut content = Vec::new();
             entry.read_to_end(&mut content).at(deb)?;
-            visit(path, content);
+            visit(path, Entry::File(content));
+        } else if kind.is_symlink()
+            && let Some(target) = entry.link_name().at(deb)?
+        {
+            visit(path, Entry::Link(target.to_string_lossy().into_owned()));
         }
     }
     // tar stops at the end mark; dpkg-deb may still hold padding.

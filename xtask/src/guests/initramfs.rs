@@ -8,29 +8,90 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use sha2::{Digest, Sha256};
 
+use super::apt::Entry;
 use super::kernel::ModuleTree;
 use crate::error::{IoContext, Result};
 
-/// The init script.
-const INIT: &str = include_str!("../../../guests/init");
+/// What every init begins with.
+const COMMON: &str = include_str!("../../../guests/common");
 
-/// Modules beyond what these need are not taken: each costs a guest instructions.
-pub(crate) const MODULES: &[&str] =
-    &["ata_piix", "sd_mod", "sr_mod", "isofs", "vfat", "nls_cp437", "nls_ascii", "i2c_piix4", "psmouse"];
+/// An initramfs: its init, and what that needs.
+pub(crate) struct Recipe {
+    init: &'static str,
+    /// More files of ours.
+    files: &'static [(&'static str, &'static str)],
+    /// Modules beyond what these need are not taken: each costs a guest instructions.
+    pub(crate) modules: &'static [&'static str],
+    /// busybox applets that get a name in /bin, besides [`APPLETS`].
+    applets: &'static [&'static str],
+    /// Debian packages and the programs that are taken out of them, with the package's libraries.
+    pub(crate) programs: &'static [(&'static str, &'static [&'static str])],
+}
 
-/// busybox applets that get a name in /bin.
+/// Works every device of the board.
+pub(crate) const DEVICES: Recipe = Recipe {
+    init: include_str!("../../../guests/init"),
+    files: &[],
+    modules: &[
+        "ata_piix",
+        "sd_mod",
+        "sr_mod",
+        "isofs",
+        "vfat",
+        "nls_cp437",
+        "nls_ascii",
+        "i2c_piix4",
+        "psmouse",
+    ],
+    applets: &["cmp", "gunzip", "gzip", "hexdump", "wc", "yes", "zcat"],
+    programs: &[],
+};
+
+/// Works network cards.
+pub(crate) const NETWORK: Recipe = Recipe {
+    init: include_str!("../../../guests/init-net"),
+    files: &[("gt/leased", include_str!("../../../guests/leased"))],
+    modules: &["tulip"],
+    applets: &["basename", "ip", "udhcpc", "wget"],
+    programs: &[
+        ("iputils-ping:i386", &["bin/ping"]),
+        ("ethtool:i386", &["sbin/ethtool"]),
+        ("net-tools:i386", &["sbin/mii-tool"]),
+        ("libc6:i386", &[]),
+        ("libcap2:i386", &[]),
+        ("libidn2-0:i386", &[]),
+        ("libmnl0:i386", &[]),
+        ("libunistring2:i386", &[]),
+    ],
+};
+
+/// Works SCSI disks.
+pub(crate) const SCSI: Recipe = Recipe {
+    init: include_str!("../../../guests/init-scsi"),
+    files: &[],
+    modules: &["aic7xxx", "sd_mod", "sr_mod", "sg", "ext4", "crc32c_generic"],
+    applets: &["basename", "blkid", "cp", "fdisk", "find", "mkdir", "sort", "tr", "wc", "xargs"],
+    programs: &[
+        ("e2fsprogs:i386", &["sbin/mke2fs", "sbin/e2fsck"]),
+        ("sg3-utils:i386", &["usr/bin/sg_reset"]),
+        ("libblkid1:i386", &[]),
+        ("libc6:i386", &[]),
+        ("libcom-err2:i386", &[]),
+        ("libext2fs2:i386", &[]),
+        ("libsgutils2-1.46-2:i386", &[]),
+        ("libuuid1:i386", &[]),
+    ],
+};
+
+/// busybox applets that every init uses.
 const APPLETS: &[&str] = &[
     "awk",
     "cat",
-    "cmp",
     "cut",
     "dd",
     "dmesg",
     "grep",
-    "gunzip",
-    "gzip",
     "head",
-    "hexdump",
     "modprobe",
     "mount",
     "poweroff",
@@ -43,9 +104,6 @@ const APPLETS: &[&str] = &[
     "umount",
     "uname",
     "usleep",
-    "wc",
-    "yes",
-    "zcat",
 ];
 
 /// Bytes that look random, the same in every build (xorshift64*).
@@ -119,18 +177,39 @@ fn expected(text: &[u8]) -> String {
     )
 }
 
-/// The compressed archive for a kernel of this `release`.
-pub(crate) fn build(busybox: &[u8], release: &str, modules: &ModuleTree) -> Result<Vec<u8>> {
+/// The compressed archive by `recipe` for a kernel of this `release`; `programs` are the entries of the recipe's packages.
+pub(crate) fn build(
+    recipe: &Recipe,
+    busybox: &[u8],
+    release: &str,
+    modules: &ModuleTree,
+    programs: &[(String, Entry)],
+) -> Result<Vec<u8>> {
     let text = text();
     let mut cpio = Cpio::default();
-    for folder in ["bin", "dev", "gt", "mnt", "proc", "sys", "tmp"] {
+    for folder in ["bin", "dev", "etc", "gt", "mnt", "proc", "sys", "tmp"] {
         cpio.folder(folder);
     }
     cpio.device("dev/console", 5, 1);
-    cpio.file("init", 0o755, INIT.as_bytes());
+    cpio.file("init", 0o755, recipe.init.as_bytes());
+    cpio.file("gt/common", 0o644, COMMON.as_bytes());
+    for (path, content) in recipe.files {
+        cpio.file(path, 0o755, content.as_bytes());
+    }
     cpio.file("bin/busybox", 0o755, busybox);
-    for applet in APPLETS {
+    for applet in APPLETS.iter().chain(recipe.applets) {
         cpio.link(&format!("bin/{applet}"), "busybox");
+    }
+    for (path, entry) in programs {
+        // Programs all go to /bin; libraries stay where the loader looks for them.
+        let place = match path.rsplit_once('/') {
+            Some((folder, name)) if folder.ends_with("bin") => format!("bin/{name}"),
+            _ => path.clone(),
+        };
+        match entry {
+            Entry::File(content) => cpio.file(&place, 0o755, content),
+            Entry::Link(target) => cpio.link(&place, target),
+        }
     }
     cpio.file("gt/expected", 0o644, expected(&text).as_bytes());
     cpio.file("gt/text.gz", 0o644, &gzip(&text)?);
@@ -166,6 +245,9 @@ impl Cpio {
     }
 
     fn link(&mut self, path: &str, target: &str) {
+        if let Some((parent, _)) = path.rsplit_once('/') {
+            self.folder(parent);
+        }
         self.entry(path, 0o120_777, (0, 0), target.as_bytes());
     }
 
@@ -235,7 +317,9 @@ mod tests {
     }
 
     #[test]
-    fn the_init_never_spells_the_verdict() {
-        assert!(!INIT.contains(concat!("GUEST-", "TESTS")));
+    fn no_init_spells_the_verdict() {
+        for script in [COMMON, DEVICES.init, NETWORK.init, SCSI.init] {
+            assert!(!script.contains(concat!("GUEST-", "TESTS")));
+        }
     }
 }

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use self::apt::{Apt, Packages};
 use self::disk::{Disk, Grub};
+use self::initramfs::{DEVICES, NETWORK, Recipe, SCSI};
 use self::kernel::Kernel;
 use crate::error::{Error, IoContext, Result};
 
@@ -34,7 +35,8 @@ pub(crate) struct Args {
 }
 
 /// The names that can be asked for, in the order they are built.
-const NAMES: [&str; 6] = ["kernel", "kernel-pae", "debian", "debian-pae", "debian-grub-menu", "debian-iso"];
+const NAMES: [&str; 8] =
+    ["kernel", "kernel-pae", "debian", "debian-pae", "debian-grub-menu", "debian-iso", "net", "scsi"];
 
 /// Everything that shapes an output besides the packages: a change rebuilds it.
 const RECIPE: &[&str] = &[
@@ -44,7 +46,11 @@ const RECIPE: &[&str] = &[
     include_str!("initramfs.rs"),
     include_str!("iso.rs"),
     include_str!("kernel.rs"),
+    include_str!("../../../guests/common"),
     include_str!("../../../guests/init"),
+    include_str!("../../../guests/init-net"),
+    include_str!("../../../guests/init-scsi"),
+    include_str!("../../../guests/leased"),
     GRUB_CFG,
     ISOLINUX_CFG,
 ];
@@ -104,6 +110,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         [FLAVOUR_686.meta, FLAVOUR_PAE.meta, BUSYBOX, "isolinux", "syslinux-common", "grub-common"]
             .iter()
             .chain(&GRUB_LIBRARIES)
+            .chain(
+                [NETWORK, SCSI].iter().flat_map(|recipe| recipe.programs.iter().map(|(package, _)| package)),
+            )
             .map(|name| (*name).to_owned())
             .collect();
     names.push(grub_modules.clone());
@@ -135,6 +144,8 @@ impl Builder {
             "debian-pae" => self.disk(name, &FLAVOUR_PAE, 1),
             "debian-grub-menu" => self.disk(name, &FLAVOUR_686, -1),
             "debian-iso" => self.iso(name, &FLAVOUR_686),
+            "net" => self.initramfs(name, "initrd-net.gz", &NETWORK),
+            "scsi" => self.initramfs(name, "initrd-scsi.gz", &SCSI),
             _ => Err(Error::Input(format!("no guest is called {name}"))),
         }
     }
@@ -163,11 +174,26 @@ impl Builder {
         self.cached(flavour.name, &[flavour.vmlinux, flavour.vmlinuz, flavour.initrd], || {
             let mut kernel = Kernel::read(self.packages.deb(flavour.meta)?)?;
             let busybox = apt::file(self.packages.deb(BUSYBOX)?, "bin/busybox")?;
-            let modules = kernel.module_tree(initramfs::MODULES)?;
-            let initrd = initramfs::build(&busybox, &kernel.release, &modules)?;
+            let modules = kernel.module_tree(DEVICES.modules)?;
+            let initrd = initramfs::build(&DEVICES, &busybox, &kernel.release, &modules, &[])?;
             write_whole(&self.out.join(flavour.vmlinux), &kernel::extract_vmlinux(&kernel.bzimage)?)?;
             write_whole(&self.out.join(flavour.vmlinuz), &kernel.bzimage)?;
             write_whole(&self.out.join(flavour.initrd), &initrd)
+        })
+    }
+
+    /// An initramfs of its own for the -686 kernel.
+    fn initramfs(&self, name: &str, file: &str, recipe: &Recipe) -> Result<()> {
+        self.cached(name, &[file], || {
+            let mut kernel = Kernel::read(self.packages.deb(FLAVOUR_686.meta)?)?;
+            let busybox = apt::file(self.packages.deb(BUSYBOX)?, "bin/busybox")?;
+            let modules = kernel.module_tree(recipe.modules)?;
+            let mut programs = Vec::new();
+            for (package, files) in recipe.programs {
+                programs.extend(apt::programs_and_libraries(self.packages.deb(package)?, files)?);
+            }
+            let initrd = initramfs::build(recipe, &busybox, &kernel.release, &modules, &programs)?;
+            write_whole(&self.out.join(file), &initrd)
         })
     }
 
