@@ -1,6 +1,6 @@
 //! Speed in million guest instructions per second of CPU time, on the five shapes of program that cpu.md names.
 //!
-//! `cargo run --release -p slotone-x86-cpu --example mips [repetitions]`
+//! `cargo run --release -p slotone-x86-cpu --example mips [repetitions [name]]`
 
 use slotone_bus::cpu::{Cpu, CpuState, Exit};
 use slotone_x86_cpu::test_bus::TestBus;
@@ -268,7 +268,8 @@ fn cpu_time(start: Instant) -> Duration {
 fn main() {
     let repetitions: u32 = std::env::args().nth(1).and_then(|n| n.parse().ok()).unwrap_or(5);
     let start = Instant::now();
-    for program in &PROGRAMS {
+    let wanted = std::env::args().nth(2).unwrap_or_default();
+    for program in PROGRAMS.iter().filter(|p| p.name.contains(&wanted)) {
         for paging in [false, true] {
             let mut best: f64 = 0.0;
             let mut count = 0;

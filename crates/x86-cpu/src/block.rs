@@ -8,9 +8,11 @@ use crate::state::{Core, Fallible, Pins};
 pub(crate) enum Flow {
     /// On to the next instruction of the block.
     Next,
-    /// A direct branch was taken: EIP is its target.
+    /// On to the one behind the next: this one did its work too.
+    Skip,
+    /// A direct branch was taken: EIP is its target, [`Op::link`] where its block is noted.
     Taken,
-    /// EIP is that of the instruction behind this one.
+    /// The block ends here; EIP is that of the instruction behind this one.
     Fall,
     /// EIP is somewhere else, or the mode may have changed.
     Jump,
@@ -57,9 +59,11 @@ pub(crate) struct Op {
     pub(crate) flags: u8,
     pub(crate) modrm: u8,
     pub(crate) opcode: u8,
+    /// Direct branches: where the block at the target is noted, an index into [`BlockCache::links`].
+    pub(crate) link: u32,
 }
 
-const _: () = assert!(size_of::<Op>() <= 48);
+const _: () = assert!(size_of::<Op>() <= 32);
 
 impl Op {
     #[inline(always)]
@@ -94,7 +98,7 @@ pub(crate) struct Link {
     pub(crate) block: u32,
 }
 
-pub(crate) const NO_LINK: Link = Link { linear: 0, epoch: 0, block: 0 };
+const NO_LINK: Link = Link { linear: 0, epoch: 0, block: 0 };
 
 /// A run of instructions on one page.
 pub(crate) struct Block {
@@ -106,8 +110,8 @@ pub(crate) struct Block {
     pub(crate) code: CodePage,
     /// [`Core::page_epoch`](crate::state::Core::page_epoch) when `code` was last known to be at the key's address.
     pub(crate) page_epoch: u32,
-    /// Fall through, taken.
-    pub(crate) links: [Link; 2],
+    /// Where the block behind this one is noted, an index into [`BlockCache::links`].
+    pub(crate) fall: u32,
     /// Key: physical address and mode.
     pub(crate) key: u64,
     /// Next in the hash chain, or [`NO_BLOCK`].
@@ -149,6 +153,9 @@ const STRADDLERS: usize = 1 << 10;
 pub(crate) struct BlockCache {
     pub(crate) blocks: Vec<Block>,
     pub(crate) ops: Vec<Op>,
+    pub(crate) links: Vec<Link>,
+    /// How often everything was dropped.
+    pub(crate) clears: u64,
     buckets: Box<[u32]>,
     jumps: Box<[Jump]>,
     straddlers: Box<[Option<Straddler>]>,
@@ -168,10 +175,18 @@ impl BlockCache {
         Self {
             blocks: Vec::new(),
             ops: Vec::new(),
+            links: Vec::new(),
+            clears: 0,
             buckets: vec![NO_BLOCK; BUCKETS].into(),
             jumps: vec![NO_JUMP; JUMPS].into(),
             straddlers: (0..STRADDLERS).map(|_| None).collect(),
         }
+    }
+
+    /// A place to note where a branch leads.
+    pub(crate) fn new_link(&mut self) -> u32 {
+        self.links.push(NO_LINK);
+        self.links.len() as u32 - 1
     }
 
     pub(crate) fn key(physical: u64, mode: u16) -> u64 {
@@ -200,20 +215,12 @@ impl BlockCache {
         code: CodePage,
         page_epoch: u32,
     ) -> u32 {
+        let fall = self.new_link();
         let first = self.ops.len() as u32 - count;
         let head = bucket(key);
         let generation = code.generation();
-        let mut block = Block {
-            first,
-            count,
-            bytes,
-            generation,
-            code,
-            page_epoch,
-            links: [NO_LINK; 2],
-            key,
-            next: self.buckets[head],
-        };
+        let mut block =
+            Block { first, count, bytes, generation, code, page_epoch, fall, key, next: self.buckets[head] };
         let mut i = block.next;
         while i != NO_BLOCK {
             let b = &mut self.blocks[i as usize];
@@ -238,6 +245,8 @@ impl BlockCache {
     pub(crate) fn clear(&mut self) {
         self.blocks.clear();
         self.ops.clear();
+        self.links.clear();
+        self.clears += 1;
         self.buckets.fill(NO_BLOCK);
         self.jumps.fill(NO_JUMP);
         self.straddlers.fill_with(|| None);

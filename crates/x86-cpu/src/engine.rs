@@ -5,124 +5,135 @@
 //! module's place.
 
 use crate::block::{BlockCache, Flow, Link, Op};
+use crate::ops::Step;
 use crate::run::Front;
 use crate::state::{CS, Core, Pins, mode};
 
-/// How a run of instructions ended.
-enum Left {
-    /// With a jump of this link, or to anywhere.
-    To(usize),
-    Anywhere,
-    /// The front must look around, or an exception was delivered.
-    Look,
-}
-
-/// Runs from block `id` until the front must look around.
+/// Runs from block `id` until the front must look around. EIP and the count of retired instructions are right afterwards;
+/// [`Core::index`] is to be cleared before anything but more instructions.
 pub(crate) fn run(core: &mut Core, cache: &mut BlockCache, pins: &mut Pins<'_>, mut id: u32) {
-    loop {
+    'blocks: loop {
         let block = &cache.blocks[id as usize];
         let first = block.first as usize;
         let ops = &cache.ops[first..first + block.count as usize];
-        let from_linear = core.eip;
-        let left = run_ops(core, pins, ops);
+        let start = core.eip;
+        let room = usize::try_from(core.limit - core.retired).unwrap_or(usize::MAX);
+        let n = ops.len().min(room);
+        core.stop_at = n as u32;
+        let allowed = &ops[..n];
+        let mut rest = allowed.iter();
+        let mut i = 0;
+        // Where the next block is noted. One comparison after another, the frequent outcomes first: a jump table here
+        // would cost a second unpredictable jump per instruction.
+        let slot = 'ops: {
+            while let Some(op) = rest.next() {
+                core.index = i;
+                let step = (op.run)(core, pins, op);
+                if matches!(step, Ok(Flow::Next)) {
+                    i += 1;
+                } else if matches!(step, Ok(Flow::Taken)) {
+                    core.retired += u64::from(i + 1);
+                    break 'ops op.link;
+                } else if matches!(step, Ok(Flow::Skip)) {
+                    i += 2;
+                    rest.next();
+                } else if matches!(step, Ok(Flow::Jump)) {
+                    core.retired += u64::from(i + 1);
+                    if core.attention || core.retired >= core.limit {
+                        return;
+                    }
+                    let Some(next) = Front::find_or_decode(core, cache, pins) else { return };
+                    id = next;
+                    continue 'blocks;
+                } else {
+                    if !leave(core, pins, op, i, step) {
+                        return;
+                    }
+                    break 'ops block.fall;
+                }
+                if core.attention {
+                    break;
+                }
+            }
+            core.retired += u64::from(i);
+            core.eip = core.next_eip(&ops[i as usize - 1]);
+            if (i as usize) < ops.len() {
+                return;
+            }
+            block.fall
+        };
         if core.attention || core.retired >= core.limit {
             return;
         }
-        let number = match left {
-            Left::To(number) => number,
-            Left::Anywhere => {
-                let Some(next) = Front::find_or_decode(core, cache, pins) else { return };
-                id = next;
-                continue;
-            }
-            Left::Look => return,
-        };
         let linear = core.seg[CS].base.wrapping_add(core.eip);
-        let link = cache.blocks[id as usize].links[number];
-        if link.linear == linear && (link.epoch == core.epoch || link.epoch == core.page_epoch) {
+        let link = &cache.links[slot as usize];
+        if link.linear == linear && (link.epoch == core.page_epoch || link.epoch == core.epoch) {
             let next = &cache.blocks[link.block as usize];
             if next.code.generation() == next.generation && Front::fits(core, next.bytes) {
                 id = link.block;
                 continue;
             }
         }
-        let from = id;
-        let key = cache.blocks[from as usize].key;
-        let Some(next) = Front::find_or_decode(core, cache, pins) else { return };
-        // The cache may have been emptied to make room.
-        if let Some(block) = cache.blocks.get_mut(from as usize).filter(|b| b.key == key) {
-            // Same page: what led to the one leads to the other, whatever happens to the tables.
-            let same_page = core.mode & mode::FLAT_CS != 0 && (from_linear ^ linear) >> 12 == 0;
-            let epoch = if same_page { core.page_epoch } else { core.epoch };
-            block.links[number] = Link { linear, epoch, block: next };
-        }
+        let Some(next) = find_and_link(core, cache, pins, slot, start) else { return };
         id = next;
     }
 }
 
-/// Runs instructions of one block from its start; EIP and the count of retired instructions are right afterwards.
-#[inline(always)]
-pub(crate) fn run_ops_once(core: &mut Core, pins: &mut Pins<'_>, ops: &[Op]) {
-    run_ops(core, pins, ops);
-}
-
-#[inline(always)]
-fn run_ops(core: &mut Core, pins: &mut Pins<'_>, ops: &[Op]) -> Left {
-    let room = usize::try_from(core.limit - core.retired).unwrap_or(usize::MAX);
-    let n = ops.len().min(room);
-    core.stop_at = n as u32;
-    for (i, op) in ops[..n].iter().enumerate() {
-        core.index = i as u32;
-        match (op.run)(core, pins, op) {
-            Ok(Flow::Next) => {
-                if core.attention {
-                    return cut(core, ops, i + 1);
-                }
+/// The ways out of a block that do not have to be fast. Answers whether the block behind this one follows.
+#[inline(never)]
+fn leave(core: &mut Core, pins: &mut Pins<'_>, op: &Op, i: u32, step: Step) -> bool {
+    core.retired += u64::from(i);
+    match step {
+        Ok(Flow::Again) => core.eip = core.this_eip(op),
+        Ok(_) => {
+            core.retired += 1;
+            return true;
+        }
+        Err(_) => {
+            core.index = 0;
+            if !std::mem::take(&mut core.eip_exact) {
+                core.eip = core.this_eip(op);
             }
-            Ok(flow) => {
-                core.index = 0;
-                core.retired += i as u64;
-                return match flow {
-                    Flow::Again => {
-                        core.eip = core.this_eip(op);
-                        Left::Look
-                    }
-                    Flow::Taken => {
-                        core.retired += 1;
-                        Left::To(1)
-                    }
-                    Flow::Fall => {
-                        core.retired += 1;
-                        Left::To(0)
-                    }
-                    _ => {
-                        core.retired += 1;
-                        Left::Anywhere
-                    }
-                };
-            }
-            Err(_) => return fault(core, pins, op, i),
+            Front::fault(core, pins);
         }
     }
-    cut(core, ops, n)
+    false
 }
 
-/// The block ends, or is left, behind instruction `i - 1`; `i` is not 0.
-#[inline(always)]
-fn cut(core: &mut Core, ops: &[Op], i: usize) -> Left {
-    core.index = 0;
-    core.retired += i as u64;
-    core.eip = core.next_eip(&ops[i - 1]);
-    if i == ops.len() { Left::To(0) } else { Left::Look }
-}
-
+/// Finds the block at EIP and notes it in a link; `start` is where the block that it belongs to was entered.
 #[cold]
-fn fault(core: &mut Core, pins: &mut Pins<'_>, op: &Op, i: usize) -> Left {
-    core.index = 0;
-    core.retired += i as u64;
-    if !std::mem::take(&mut core.eip_exact) {
-        core.eip = core.this_eip(op);
+#[inline(never)]
+fn find_and_link(
+    core: &mut Core,
+    cache: &mut BlockCache,
+    pins: &mut Pins<'_>,
+    slot: u32,
+    start: u32,
+) -> Option<u32> {
+    let linear = core.seg[CS].base.wrapping_add(core.eip);
+    let clears = cache.clears;
+    let next = Front::find_or_decode(core, cache, pins)?;
+    if cache.clears == clears {
+        // Same page: what led to the one leads to the other, whatever happens to the tables.
+        let same_page = core.mode & mode::FLAT_CS != 0 && (start ^ linear) >> 12 == 0;
+        let epoch = if same_page { core.page_epoch } else { core.epoch };
+        cache.links[slot as usize] = Link { linear, epoch, block: next };
     }
-    Front::fault(core, pins);
-    Left::Look
+    Some(next)
+}
+
+/// Runs one instruction that is no block.
+pub(crate) fn run_single(core: &mut Core, pins: &mut Pins<'_>, op: &Op) {
+    core.stop_at = 1;
+    let step = (op.run)(core, pins, op);
+    match step {
+        Ok(Flow::Next | Flow::Skip) => {
+            core.retired += 1;
+            core.eip = core.next_eip(op);
+        }
+        Ok(Flow::Taken | Flow::Jump) => core.retired += 1,
+        _ => {
+            leave(core, pins, op, 0, step);
+        }
+    }
 }

@@ -51,6 +51,7 @@ impl Front {
             }
             if let Some(block) = Self::find_or_decode(core, cache, &mut pins) {
                 engine::run(core, cache, &mut pins, block);
+                core.index = 0;
             }
         }
     }
@@ -129,6 +130,7 @@ impl Front {
         core.interrupted = false;
         if let Some(block) = Self::find_or_decode(core, cache, pins) {
             engine::run(core, cache, pins, block);
+            core.index = 0;
         }
         if core.interrupted {
             return;
@@ -175,7 +177,7 @@ impl Front {
     }
 
     /// The block to go on with. `None`: look around; an instruction was run alone, or an exception delivered.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find_or_decode(
         core: &mut Core,
         cache: &mut BlockCache,
@@ -184,15 +186,11 @@ impl Front {
         let linear = core.seg[CS].base.wrapping_add(core.eip);
         if let Some((id, epoch)) = cache.jump(linear, core.mode) {
             let block = &cache.blocks[id as usize];
-            if block.code.generation() == block.generation && Self::fits(core, block.bytes) {
-                if epoch == core.epoch {
-                    return Some(id);
-                }
-                // The TLB has changed since, but perhaps not here.
-                if block.page_epoch == core.page_epoch && core.still_maps(linear, block.key >> 16) {
-                    cache.remember_jump(linear, core.epoch, core.mode, id);
-                    return Some(id);
-                }
+            if epoch == core.epoch
+                && block.code.generation() == block.generation
+                && Self::fits(core, block.bytes)
+            {
+                return Some(id);
             }
         }
         Self::locate_or_run(core, cache, pins, linear)
@@ -206,13 +204,26 @@ impl Front {
         pins: &mut Pins<'_>,
         linear: u32,
     ) -> Option<u32> {
+        core.index = 0;
+        if let Some((id, _)) = cache.jump(linear, core.mode) {
+            // The TLB has changed since, but perhaps not here.
+            let block = &cache.blocks[id as usize];
+            if block.code.generation() == block.generation
+                && Self::fits(core, block.bytes)
+                && block.page_epoch == core.page_epoch
+                && core.still_maps(linear, block.key >> 16)
+            {
+                cache.remember_jump(linear, core.epoch, core.mode, id);
+                return Some(id);
+            }
+        }
         match Self::locate(core, cache, pins, linear) {
             Ok(Code::Block(id)) => {
                 cache.remember_jump(linear, core.epoch, core.mode, id);
                 Some(id)
             }
             Ok(Code::Single(op)) => {
-                engine::run_ops_once(core, pins, std::slice::from_ref(&op));
+                engine::run_single(core, pins, &op);
                 None
             }
             Err(_) => {
@@ -254,6 +265,9 @@ impl Front {
             let Ok(mut found) = decode::decode(&bytes[at..], core.mode, core.model.features) else { break };
             at += usize::from(found.op.len);
             found.op.end = at as u16;
+            if found.branch {
+                found.op.link = cache.new_link();
+            }
             if let Some(last) = cache.ops.last_mut().filter(|_| count > 0) {
                 fuse(last, before, &found.op, found.pair);
             }

@@ -33,6 +33,7 @@ pub(crate) fn fuse(first: &mut Op, pair: Pair, jump: &Op, jump_pair: Pair) {
     let Some(run) = handler(kind, operands, byte, cc) else { return };
     first.run = run;
     first.opcode = jump.len;
+    first.link = jump.link;
     match operands {
         Operands::RegReg | Operands::RegImm => first.disp = jump.imm,
         Operands::MemReg | Operands::RegMem => first.imm = jump.imm,

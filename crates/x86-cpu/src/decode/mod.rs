@@ -54,6 +54,7 @@ struct Decoder<'a> {
     over: Option<u8>,
     /// The block ends behind this instruction.
     end: bool,
+    branch: bool,
     /// LOCK is allowed.
     lockable: bool,
     pair: Pair,
@@ -64,6 +65,8 @@ pub(crate) struct Instruction {
     pub(crate) op: Op,
     /// A block ends behind it.
     pub(crate) end: bool,
+    /// It is a direct branch.
+    pub(crate) branch: bool,
     pub(crate) pair: Pair,
 }
 
@@ -85,6 +88,7 @@ pub(crate) fn decode(bytes: &[u8], mode: u16, features: u32) -> Decoded<Instruct
         flags: if big { O32 | A32 } else { 0 },
         modrm: 0xC0,
         opcode: 0,
+        link: u32::MAX,
     };
     let mut d = Decoder {
         bytes,
@@ -95,6 +99,7 @@ pub(crate) fn decode(bytes: &[u8], mode: u16, features: u32) -> Decoded<Instruct
         form: Form::Reg,
         over: None,
         end: false,
+        branch: false,
         lockable: false,
         pair: Pair::None,
     };
@@ -114,7 +119,7 @@ pub(crate) fn decode(bytes: &[u8], mode: u16, features: u32) -> Decoded<Instruct
         d.end = true;
     }
     d.op.len = d.at as u8;
-    Ok(Instruction { op: d.op, end: d.end, pair: d.pair })
+    Ok(Instruction { op: d.op, end: d.end, branch: d.branch, pair: d.pair })
 }
 
 impl Decoder<'_> {

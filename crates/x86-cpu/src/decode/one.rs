@@ -260,7 +260,8 @@ impl Decoder<'_> {
             }
             0xE0..=0xE3 => {
                 self.imm8s()?;
-                return self.last(control::loops);
+                self.branch = true;
+                control::loops
             }
             0xE4 | 0xE5 => {
                 self.imm(1)?;
@@ -272,6 +273,7 @@ impl Decoder<'_> {
             }
             0xE8 => {
                 self.rel()?;
+                self.branch = true;
                 let run = by_flag!(self.flat_control(), control::call_rel, []);
                 return self.last(run);
             }
@@ -281,6 +283,7 @@ impl Decoder<'_> {
                 } else {
                     self.imm8s()?
                 }
+                self.branch = true;
                 let run = by_flag!(self.flat_control(), control::jmp_rel, []);
                 return self.last(run);
             }
@@ -519,7 +522,7 @@ impl Decoder<'_> {
         if self.flat_control() {
             self.pair = Pair::Jump(cc);
         }
-        let run: Handler = jumps!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
-        self.last(run)
+        self.branch = true;
+        Ok(jumps!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15))
     }
 }

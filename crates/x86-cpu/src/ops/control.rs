@@ -26,8 +26,7 @@ pub(crate) fn jcc<const CC: u8, const F: bool>(c: &mut Core, _: &mut Pins<'_>, o
         c.eip = c.relative::<F>(op)?;
         Ok(Flow::Taken)
     } else {
-        c.eip = c.next_eip(op);
-        Ok(Flow::Fall)
+        NEXT
     }
 }
 
@@ -109,7 +108,7 @@ pub(crate) fn loops(c: &mut Core, _: &mut Pins<'_>, op: &Op) -> Step {
             c.eip = t;
             Ok(Flow::Taken)
         }
-        None => c.fall(op),
+        None => NEXT,
     }
 }
 

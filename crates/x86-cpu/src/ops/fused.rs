@@ -1,6 +1,6 @@
 //! A comparison and the conditional jump behind it as one handler, in flat 32-bit code.
 //!
-//! The jump keeps its own place in the block, for when the budget ends between the two. The handler counts it itself.
+//! The jump keeps its own place in the block, for when the budget ends between the two.
 
 use super::alu::{self, alu};
 use super::{NEXT, Rm, Step};
@@ -65,19 +65,17 @@ fn jump(c: &mut Core, op: &Op, taken: bool, at: At) -> Step {
     if c.attention || c.index + 1 >= c.stop_at {
         return NEXT;
     }
-    c.retired += 1;
-    let next = c.next_eip(op).wrapping_add(u32::from(op.opcode));
     if taken {
         let by = match at {
             At::Disp => op.disp,
             At::Imm => op.imm,
             At::High => (op.imm as i32 >> 16) as u32,
         };
-        c.eip = next.wrapping_add(by);
+        c.retired += 1;
+        c.eip = c.next_eip(op).wrapping_add(u32::from(op.opcode)).wrapping_add(by);
         Ok(Flow::Taken)
     } else {
-        c.eip = next;
-        Ok(Flow::Fall)
+        Ok(Flow::Skip)
     }
 }
 
