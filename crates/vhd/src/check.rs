@@ -229,7 +229,7 @@ fn examine(
         }
         return Ok((r, Some(Found { footer, tail_at, layout: None })));
     }
-    let layout = match Layout::read(&**storage, &footer, size, u64::MAX, true) {
+    let mut layout = match Layout::read(&**storage, &footer, size, u64::MAX, true) {
         Ok(layout) => layout,
         Err(ErrorKind::Io(e)) => return Err(e.into()),
         Err(e) => {
@@ -241,10 +241,11 @@ fn examine(
     if stored != computed {
         r.add(Severity::Error, ErrorKind::HeaderChecksum { stored, computed }, Fix::Header);
     }
+    let bat = layout.read_table(&**storage)?;
+    layout.yield_to_blocks(&bat);
     for index in &layout.bad_locators {
         r.add(Severity::Warning, ErrorKind::LocatorOutOfFile { index: *index }, Fix::Locator(*index));
     }
-    let bat = layout.read_table(&**storage)?;
     r.blocks = layout.blocks;
     r.allocated = bat[..layout.blocks as usize].iter().filter(|s| **s != UNALLOCATED).count() as u32;
     let mut bad = Vec::new();

@@ -179,8 +179,8 @@ pub enum ErrorKind {
         /// The other block.
         second: u32,
     },
-    /// A locator's data is not inside the file.
-    #[error("parent locator {index} points outside the file or at the headers")]
+    /// A locator's data is not inside the file, or belongs to something else there.
+    #[error("parent locator {index} points outside the file, at the headers or into a block")]
     LocatorOutOfFile {
         /// 0 to 7.
         index: usize,

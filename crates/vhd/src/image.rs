@@ -95,11 +95,12 @@ impl Image {
                 flushing: Mutex::new(()),
             });
         }
-        let layout = Layout::read(&*storage, &footer, size, load.table_limit, false)?;
+        let mut layout = Layout::read(&*storage, &footer, size, load.table_limit, false)?;
+        let bat = layout.read_table(&*storage)?;
+        layout.yield_to_blocks(&bat);
         for index in &layout.bad_locators {
             warnings.push(ErrorKind::LocatorOutOfFile { index: *index }.to_string());
         }
-        let bat = layout.read_table(&*storage)?;
         let mut wrong = None;
         layout.check_table(&bat, len, |e| {
             wrong = Some(e);

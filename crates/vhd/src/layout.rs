@@ -142,6 +142,18 @@ pub(crate) struct Layout {
     pub(crate) locators: Vec<LocatorText>,
     /// Locators that cannot be what they say.
     pub(crate) bad_locators: Vec<usize>,
+    claims: Vec<Claim>,
+}
+
+/// Room that something other than the headers and the table says it has.
+#[derive(Debug, Clone)]
+struct Claim {
+    /// The room, as it is in `metadata`.
+    room: Range<u64>,
+    /// The part of it that is filled.
+    used: Range<u64>,
+    /// Index into `locators`, if it is one's.
+    locator: Option<usize>,
 }
 
 impl Layout {
@@ -189,9 +201,10 @@ impl Layout {
             });
         }
         let mut metadata = vec![0..FOOTER_LEN as u64, header_range, table..table + table_len];
+        let mut claims = Vec::new();
         if let Some(batmap) = batmap(storage, table + table_len, len)? {
-            metadata.push(table + table_len..table + table_len + SECTOR);
-            metadata.push(batmap);
+            let header = table + table_len..table + table_len + SECTOR;
+            claims.extend([header, batmap].map(|r| Claim { room: r.clone(), used: r, locator: None }));
         }
         let mut locators = Vec::new();
         let mut bad_locators = Vec::new();
@@ -200,13 +213,13 @@ impl Layout {
                 if l.platform == Platform::None {
                     continue;
                 }
-                let text = match locator_range(l, len, &metadata[..3]) {
+                let text = match locator_range(l, len, &metadata) {
                     None => {
                         bad_locators.push(index);
                         None
                     }
-                    Some(range) => {
-                        metadata.push(range);
+                    Some((room, used)) => {
+                        claims.push(Claim { room, used, locator: Some(locators.len()) });
                         let mut data = vec![0; u64::from(l.data_length).min(LOCATOR_MAX) as usize];
                         storage.read_at(l.offset, &mut data)?;
                         l.text(&data)
@@ -215,10 +228,12 @@ impl Layout {
                 locators.push(LocatorText { index, platform: l.platform, text });
             }
         }
+        metadata.extend(claims.iter().map(|c| c.room.clone()));
         metadata.sort_by_key(|r| r.start);
         let bitmap_len = (block_size / SECTOR).div_ceil(8).next_multiple_of(SECTOR);
         // `needed` is at most `entries`, a u32.
-        Ok(Self { header_at, header, blocks: needed as u32, bitmap_len, metadata, locators, bad_locators })
+        let blocks = needed as u32;
+        Ok(Self { header_at, header, blocks, bitmap_len, metadata, locators, bad_locators, claims })
     }
 
     /// Bytes of a block with its bitmap.
@@ -242,6 +257,39 @@ impl Layout {
         }
         bat.resize(u64::from(self.blocks).next_multiple_of(128) as usize, UNALLOCATED);
         Ok(bat)
+    }
+
+    /// What a block lies in is the block's: a locator or a map there is none any more. Else the bytes of a block could forbid the block,
+    /// and those are the guest's: its first bitmap, right behind the table, may read as the header of a map.
+    pub(crate) fn yield_to_blocks(&mut self, bat: &[u32]) {
+        let region = self.region();
+        let mut starts: Vec<u64> = bat
+            .iter()
+            .take(self.blocks as usize)
+            .filter(|s| **s != UNALLOCATED)
+            .map(|s| u64::from(*s) * SECTOR)
+            .collect();
+        starts.sort_unstable();
+        let taken = |range: &Range<u64>| {
+            let before = starts.partition_point(|start| *start < range.end);
+            before > 0 && starts[before - 1] + region > range.start
+        };
+        for Claim { room, used, locator } in std::mem::take(&mut self.claims) {
+            if !taken(&room) {
+                continue;
+            }
+            if let Some(at) = self.metadata.iter().position(|m| *m == room) {
+                self.metadata.remove(at);
+            }
+            if !taken(&used) {
+                self.metadata.push(used);
+            } else if let Some(locator) = locator.and_then(|at| self.locators.get_mut(at)) {
+                locator.text = None;
+                self.bad_locators.push(locator.index);
+            }
+        }
+        self.metadata.sort_by_key(|r| r.start);
+        self.bad_locators.sort_unstable();
     }
 
     /// Everything that is wrong with the table, in the order of the blocks, overlaps last. `report` answers whether to go on.
@@ -298,16 +346,15 @@ pub(crate) fn overlaps(a: &Range<u64>, b: &Range<u64>) -> bool {
     a.start < b.end && b.start < a.end
 }
 
-/// The file range of a locator, if it can be one.
-pub(crate) fn locator_range(l: &Locator, len: u64, headers: &[Range<u64>]) -> Option<Range<u64>> {
-    let end = l.offset.checked_add(l.space())?;
-    let used = l.offset.checked_add(u64::from(l.data_length))?;
-    let range = l.offset..end;
-    let text = l.offset..used;
-    if used > len || u64::from(l.data_length) > LOCATOR_MAX || headers.iter().any(|h| overlaps(h, &text)) {
+/// The room of a locator in the file and the part of it that is filled, if it can be one. The room may end behind the end of the file, for
+/// a file that grows later does not grow into it; but no path needs more than [`LOCATOR_MAX`].
+fn locator_range(l: &Locator, len: u64, headers: &[Range<u64>]) -> Option<(Range<u64>, Range<u64>)> {
+    let used = l.offset..l.offset.checked_add(u64::from(l.data_length))?;
+    if used.end > len || u64::from(l.data_length) > LOCATOR_MAX || headers.iter().any(|h| overlaps(h, &used))
+    {
         return None;
     }
-    Some(range.start..range.end.min(len))
+    Some((l.offset..l.offset.checked_add(l.space().min(LOCATOR_MAX))?, used))
 }
 
 /// XenServer's map of full blocks stands behind the table.

@@ -283,6 +283,65 @@ fn locators_that_point_anywhere() {
     assert_eq!(bad, lies.len(), "{report:?}");
 }
 
+/// What an image reserves behind its end, blocks that are appended must not come to lie in; and what a block lies in is the block's.
+#[test]
+fn reserved_room_behind_the_end() {
+    let len = differencing(&[]).0.len() as u64;
+    let room = |offset, data_length, data_space| Locator {
+        platform: Platform::RelativeUnicode,
+        data_space,
+        data_length,
+        offset,
+    };
+    let rooms = [
+        // Its text is in the file, its room is not, or it is said to be terabytes.
+        (room(20_480, 14, (len - 20_480) as u32 + 4096), false),
+        (room(20_480, 14, 1 << 31), false),
+        // All of it is behind the end.
+        (room(len, 14, 4096), true),
+        (room(len + 8192, 14, 4096), true),
+    ];
+    for (locator, bad) in rooms {
+        let (bytes, base) = differencing(&[locator]);
+        let images = vec![(PathBuf::from("/p.vhd"), base as Arc<dyn Storage>)];
+        let options = OpenOptions::new().resolver(Arc::new(MemResolver { images }));
+        let storage = Arc::new(MemStorage::from_bytes(&bytes));
+        let disk = options.open_storage(storage.clone(), "/d.vhd").unwrap();
+        assert_eq!(disk.warnings().iter().any(|w| w.contains("locator")), bad, "{:?}", disk.warnings());
+        write_all(&disk, 0, &[6; 64 * 4096]).unwrap();
+        disk.close().unwrap();
+        assert!(storage.len().unwrap() < 8 << 20, "{} bytes for a disk of 256 KiB", storage.len().unwrap());
+        let disk = options.open_storage(storage, "/d.vhd").unwrap();
+        assert!(content(&disk).iter().all(|b| *b == 6));
+        assert_eq!(disk.warnings().iter().any(|w| w.contains("locator")), bad, "{:?}", disk.warnings());
+    }
+}
+
+/// A bitmap is what the guest wrote where; it may read "tdbatmap", which is XenServer's word for a map behind the table.
+#[test]
+fn a_guest_cannot_make_a_batmap() {
+    // Without locators the first block comes right behind the table.
+    let (mut bytes, base) = differencing(&[Locator::NONE; 8]);
+    let len = bytes.len();
+    bytes.copy_within(len - 512.., 2048);
+    bytes.truncate(2048 + 512);
+    let images = vec![(PathBuf::from("/p.vhd"), base as Arc<dyn Storage>)];
+    let options = OpenOptions::new().resolver(Arc::new(MemResolver { images }));
+    let storage = Arc::new(MemStorage::from_bytes(&bytes));
+    let disk = options.open_storage(storage.clone(), "/d.vhd").unwrap();
+    let map = [&b"tdbatmap"[..], &2560u64.to_be_bytes(), &8u32.to_be_bytes()].concat();
+    for sector in (0..map.len() * 8).filter(|s| map[s / 8] << (s % 8) & 0x80 != 0) {
+        write_all(&disk, sector as u64 * 512, &[6; 512]).unwrap();
+    }
+    disk.close().unwrap();
+    let table = Header::parse(storage.to_vec()[512..1536].try_into().unwrap(), 512).unwrap();
+    let behind =
+        table.table_offset() as usize + (table.max_table_entries() as usize * 4).next_multiple_of(512);
+    assert_eq!(storage.to_vec()[behind..behind + map.len()], map, "the bitmap is behind the table");
+    let disk = options.open_storage(storage, "/d.vhd").unwrap();
+    assert_eq!(content(&disk)[512..1024], [6; 512]);
+}
+
 #[test]
 fn chains_that_do_not_end() {
     // An image that is its own parent.
