@@ -52,11 +52,11 @@ pub(crate) const NETWORK: Recipe = Recipe {
     init: include_str!("../../../guests/init-net"),
     files: &[("gt/leased", include_str!("../../../guests/leased"))],
     modules: &["tulip"],
-    applets: &["basename", "ip", "udhcpc", "wget"],
+    applets: &["arp", "basename", "ifconfig", "ip", "udhcpc", "wget"],
     programs: &[
         ("iputils-ping:i386", &["bin/ping"]),
         ("ethtool:i386", &["sbin/ethtool"]),
-        ("net-tools:i386", &["sbin/mii-tool"]),
+        ("net-tools:i386", &["sbin/ipmaddr", "sbin/mii-tool"]),
         ("libc6:i386", &[]),
         ("libcap2:i386", &[]),
         ("libidn2-0:i386", &[]),
