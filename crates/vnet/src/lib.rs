@@ -3,7 +3,11 @@
 
 #[cfg(feature = "dhcp")]
 pub mod dhcp;
+pub mod fault;
 pub mod mac;
+#[cfg(feature = "pcap")]
+pub mod pcap;
+pub mod spec;
 pub mod station;
 #[cfg(feature = "switch")]
 pub mod switch;

@@ -187,7 +187,7 @@ impl Reply {
     pub(super) fn option(&mut self, code: u8, value: &[u8]) {
         let Ok(len) = u8::try_from(value.len()) else { return };
         // One byte stays for the end.
-        if self.bytes.len() + 2 + value.len() + 1 <= self.room {
+        if self.bytes.len() + 2 + value.len() < self.room {
             self.bytes.extend_from_slice(&[code, len]);
             self.bytes.extend_from_slice(value);
         }

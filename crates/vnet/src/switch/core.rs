@@ -57,7 +57,7 @@ impl PortState {
     }
 
     /// The port's time as the switch's, which is `switch` now, or not yet running.
-    fn to_switch(&mut self, now: VmInstant, switch: Option<VmInstant>) -> VmInstant {
+    fn join(&mut self, now: VmInstant, switch: Option<VmInstant>) -> VmInstant {
         self.last = now;
         let (own, joined) = *self.origin.get_or_insert((now, switch.unwrap_or(now)));
         joined + now.since(own)
@@ -260,7 +260,7 @@ impl Core {
     /// Brings time up to the port's and serves stations whose time has come.
     fn advance(&mut self, port: PortId, now: VmInstant, wakers: &mut Vec<Waker>) {
         if let Some(state) = self.ports.get_mut(&port.0) {
-            self.now = self.now.max(state.to_switch(now, self.running.then_some(self.now)));
+            self.now = self.now.max(state.join(now, self.running.then_some(self.now)));
             self.running = true;
         }
         let now = self.now;
