@@ -2,7 +2,7 @@
 //! but for the CD drive's medium.
 
 use slotone_block::{Geometry, MediumInfo, SECTOR};
-use slotone_scsi::{CdIdentity, CdRom};
+use slotone_scsi::{CdConfig as TargetConfig, CdRom, Identity};
 
 /// The largest number of sectors a 28-bit address reaches.
 pub const LBA28_SECTORS: u32 = 0x0fff_ffff;
@@ -53,7 +53,7 @@ pub struct CdConfig {
     /// Firmware revision, up to 8 ASCII characters.
     pub firmware: String,
     /// What the drive answers to INQUIRY.
-    pub inquiry: CdIdentity,
+    pub inquiry: Identity,
 }
 
 impl Default for CdConfig {
@@ -63,7 +63,7 @@ impl Default for CdConfig {
             model: "Virtual CD".to_string(),
             serial: String::new(),
             firmware: "1.0".to_string(),
-            inquiry: CdIdentity::default(),
+            inquiry: Identity::CD,
         }
     }
 }
@@ -121,7 +121,8 @@ impl Drive {
 
     /// An ATAPI CD/DVD-ROM drive.
     pub fn cdrom(config: CdConfig) -> Self {
-        let mut target = CdRom::with_identity(config.inquiry);
+        let mut target =
+            CdRom::with_config(TargetConfig { identity: config.inquiry, ..TargetConfig::default() });
         if let Some(medium) = &config.medium {
             target.insert(medium.capacity);
         }

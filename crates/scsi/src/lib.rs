@@ -4,7 +4,7 @@
 //! medium, or CHECK CONDITION with [`Sense`]. It never does I/O itself: the adapter (ATAPI packets, a SCSI host adapter, USB mass
 //! storage) carries medium transfers through `slotone-block` and tells the target how they went.
 //!
-//! [`CdRom`] is a CD/DVD-ROM drive by MMC-3 (INCITS 360) and SPC-2, with one data track; see its documentation for the commands.
+//! [`Disk`] is a hard disk by SBC-2 (INCITS 405) and SPC-2/SPC-3, to 2 TB and beyond; [`CdRom`] is a CD/DVD-ROM drive by MMC-3 (INCITS 360) and SPC-2, with one data track; see its documentation for the commands.
 //!
 //! ```
 //! use slotone_scsi::{Access, CdRom, Command, Range, Reply, Target};
@@ -31,12 +31,22 @@ use slotone_bus::state::{StateError, StateReader, StateWriter};
 mod absent;
 mod cdrom;
 mod command;
+mod config;
+mod disk;
+mod execute;
+mod identity;
+mod modes;
 mod nexus;
 pub mod opcode;
+mod reservation;
 mod sense;
 
-pub use cdrom::{CD_BLOCK, CdIdentity, CdRom};
+pub use cdrom::{CD_BLOCK, CdConfig, CdRom};
 pub use command::{Access, Command, INITIATORS, MediumResult, Range, Reply, Reset, status};
+pub use config::{SpiFlags, Version};
+pub use disk::{DISK_BLOCK, Disk, DiskConfig};
+pub use execute::{Completion, Data, execute};
+pub use identity::Identity;
 pub use sense::{Sense, SenseKey};
 
 /// A SCSI target, as an adapter drives it.

@@ -18,6 +18,10 @@ pub enum SenseKey {
     UnitAttention,
     /// A write to a protected medium.
     DataProtect,
+    /// The target gave the command up.
+    AbortedCommand,
+    /// The medium holds other data than the initiator's.
+    Miscompare,
 }
 
 slotone_bus::encode_enum!(SenseKey {
@@ -28,6 +32,8 @@ slotone_bus::encode_enum!(SenseKey {
     IllegalRequest,
     UnitAttention,
     DataProtect,
+    AbortedCommand,
+    Miscompare,
 });
 
 impl SenseKey {
@@ -41,6 +47,8 @@ impl SenseKey {
             Self::IllegalRequest => 5,
             Self::UnitAttention => 6,
             Self::DataProtect => 7,
+            Self::AbortedCommand => 0xb,
+            Self::Miscompare => 0xe,
         }
     }
 }
@@ -55,12 +63,21 @@ pub struct Sense {
     /// Additional sense code qualifier.
     pub ascq: u8,
     /// INFORMATION field: the logical block the sense is about; sets VALID.
-    pub information: Option<u32>,
+    pub information: Option<u64>,
 }
 
 slotone_bus::encode_fields!(Sense { key, asc, ascq, information });
 
 impl Sense {
+    pub(crate) const INCOMPATIBLE_MEDIUM: Self = Self::new(SenseKey::IllegalRequest, 0x30, 0x02);
+    pub(crate) const STOPPED: Self = Self::new(SenseKey::NotReady, 0x04, 0x02);
+    pub(crate) const NOT_READY: Self = Self::new(SenseKey::NotReady, 0x04, 0x00);
+    pub(crate) const WRITE_ERROR: Self = Self::new(SenseKey::MediumError, 0x0c, 0x00);
+    pub(crate) const PARAMETER_LIST_LENGTH: Self = Self::new(SenseKey::IllegalRequest, 0x1a, 0x00);
+    pub(crate) const INVALID_PARAMETER: Self = Self::new(SenseKey::IllegalRequest, 0x26, 0x00);
+    pub(crate) const SEQUENCE_ERROR: Self = Self::new(SenseKey::IllegalRequest, 0x2c, 0x00);
+    pub(crate) const WRITE_PROTECTED: Self = Self::new(SenseKey::DataProtect, 0x27, 0x00);
+    pub(crate) const MISCOMPARE: Self = Self::new(SenseKey::Miscompare, 0x1d, 0x00);
     pub(crate) const NO_MEDIUM: Self = Self::new(SenseKey::NotReady, 0x3a, 0x01);
     pub(crate) const NO_MEDIUM_TRAY_OPEN: Self = Self::new(SenseKey::NotReady, 0x3a, 0x02);
     pub(crate) const UNRECOVERED_READ_ERROR: Self = Self::new(SenseKey::MediumError, 0x11, 0x00);
@@ -83,18 +100,29 @@ impl Sense {
         Self { key, asc, ascq, information: None }
     }
 
-    /// Fixed-format sense data, 18 bytes (SPC-2, 7.20.2).
+    /// Fixed-format sense data, 18 bytes (SPC-2, 7.20.2). An INFORMATION field that does not fit into 32 bits is left out.
     pub fn to_bytes(self) -> [u8; 18] {
         let mut bytes = [0; 18];
         bytes[0] = 0x70;
         bytes[2] = self.key.code();
-        if let Some(information) = self.information {
+        if let Some(information) = self.information.and_then(|i| u32::try_from(i).ok()) {
             bytes[0] |= 0x80;
             bytes[3..7].copy_from_slice(&information.to_be_bytes());
         }
         bytes[7] = 10;
         bytes[12] = self.asc;
         bytes[13] = self.ascq;
+        bytes
+    }
+
+    /// Descriptor-format sense data, 8 or 20 bytes (SPC-3, 4.5.2).
+    pub fn to_descriptor_bytes(self) -> Vec<u8> {
+        let mut bytes = vec![0x72, self.key.code(), self.asc, self.ascq, 0, 0, 0, 0];
+        if let Some(information) = self.information {
+            bytes[7] = 12;
+            bytes.extend([0, 10, 0x80, 0]);
+            bytes.extend(information.to_be_bytes());
+        }
         bytes
     }
 }

@@ -53,7 +53,7 @@ fn inquiry_passes_unit_attention() {
     assert_eq!(&inquiry[..5], [5, 0x80, 0, 0x32, 31]);
     assert_eq!(data(&mut drive, &[0x12, 0, 0, 0, 5]), inquiry[..5]);
     assert_eq!(run(&mut drive, &[0x12]), Reply::Good, "no room, no data");
-    assert_eq!(check(&mut drive, &[0x12, 1, 0, 0, 36]), INVALID_FIELD);
+    assert_eq!(check(&mut drive, &[0x12, 1, 0x80, 0, 36]), INVALID_FIELD);
     // The attention is still there; REQUEST SENSE reports it as well as a failing command.
     let sense = data(&mut drive, &[0x03, 0, 0, 0, 18]);
     assert_eq!([sense[0], sense[2], sense[7], sense[12]], [0x70, 5, 10, 0x24]);
@@ -144,7 +144,9 @@ fn table_of_contents() {
         [0, 10, 1, 1, 0, 0x14, 1, 0, 0, 0, 2, 0]
     );
     assert_eq!(check(&mut drive, &[0x43, 0, 0, 0, 0, 0, 2, 1, 0]), INVALID_FIELD);
-    assert_eq!(check(&mut drive, &[0x43, 0, 5, 0, 0, 0, 0, 1, 0]), INVALID_FIELD);
+    assert_eq!(toc(&mut drive, 0, 5, 0), [0, 2, 0, 0], "no CD-TEXT");
+    assert_eq!(check(&mut drive, &[0x43, 0, 3, 0, 0, 0, 0, 1, 0]), INVALID_FIELD);
+    assert_eq!(check(&mut drive, &[0x43, 0, 4, 0, 0, 0, 0, 1, 0]), INVALID_FIELD);
     assert_eq!(data(&mut drive, &[0x43, 0, 0, 0, 0, 0, 0, 0, 4]), [0, 18, 1, 1], "cut to the room given");
 }
 
@@ -161,7 +163,7 @@ fn what_the_drive_tells_of_itself() {
     let all = data(&mut drive, &[0x5a, 0, 0x3f, 0, 0, 0, 0, 1, 0]);
     assert_eq!([all[8], all[20], all[36]], [0x01, 0x0e, 0x2a]);
     let changeable = data(&mut drive, &[0x5a, 0, 0x41, 0, 0, 0, 0, 1, 0]);
-    assert!(changeable[10..].iter().all(|b| *b == 0));
+    assert_eq!(changeable[8..], [0x01, 10, 0, 0xff, 0, 0, 0, 0, 0, 0, 0, 0], "the number of retries");
     assert_eq!(check(&mut drive, &[0x5a, 0, 0x08, 0, 0, 0, 0, 1, 0]), INVALID_FIELD);
     assert_eq!(check(&mut drive, &[0x5a, 0, 0xea, 0, 0, 0, 0, 1, 0]), [5, 0x39, 0]);
     // Features.
@@ -184,7 +186,7 @@ fn what_the_drive_tells_of_itself() {
     assert_eq!(run(&mut drive, &[0xbb]), Reply::Good);
     assert_eq!(check(&mut drive, &[0x2a]), [5, 0x20, 0]);
     assert_eq!(opcode::name(0xbd), Some("MECHANISM STATUS"));
-    assert_eq!(opcode::name(0x2a), None);
+    assert_eq!(opcode::name(0x02), None);
 }
 
 #[test]

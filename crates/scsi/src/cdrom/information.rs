@@ -56,6 +56,30 @@ pub(super) fn track(blocks: u32, by: u8, number: u32) -> Result<Vec<u8>, Sense> 
     Ok(data)
 }
 
+/// READ DVD STRUCTURE (MMC-3, 6.22): the layer descriptor (format 0) or copyright information (1) of a DVD-ROM.
+pub(super) fn dvd_structure(blocks: u32, format: u8, layer: u8) -> Result<Vec<u8>, Sense> {
+    if blocks <= CD_MAX_BLOCKS {
+        return Err(Sense::INCOMPATIBLE_MEDIUM);
+    }
+    let content = match format {
+        0 if layer == 0 => {
+            let mut layer = vec![0; 2048];
+            layer[0] = 0x01; // DVD-ROM, version 1
+            layer[1] = 0x02; // 120 mm, 10.08 Mbps
+            layer[2] = 0x01; // one layer, embossed
+            // Sector numbers of a DVD's data area begin at 30000h.
+            let last = 0x3_0000 + (blocks - 1).min(0xff_ffff - 0x3_0000);
+            layer[5..8].copy_from_slice(&[0x03, 0x00, 0x00]);
+            layer[9..12].copy_from_slice(&last.to_be_bytes()[1..]);
+            layer
+        }
+        1 => vec![0; 4], // no protection, every region
+        _ => return Err(Sense::INVALID_FIELD),
+    };
+    let [high, low] = (content.len() as u16 + 2).to_be_bytes();
+    Ok([&[high, low, 0, 0][..], &content].concat())
+}
+
 impl CdRom {
     /// GET CONFIGURATION (MMC-3, 6.6). `which`: 0 all features, 1 the current ones, 2 the one at `start`.
     pub(super) fn configuration(&self, which: u8, start: u16) -> Result<Vec<u8>, Sense> {
@@ -68,7 +92,7 @@ impl CdRom {
         let [cd_high, cd_low] = PROFILE_CD_ROM.to_be_bytes();
         let [.., b2, b1, b0] = (CD_BLOCK as u32).to_be_bytes();
         // (feature, version, persistent, current, data)
-        let features: [(u16, u8, bool, bool, Vec<u8>); 6] = [
+        let mut features: Vec<(u16, u8, bool, bool, Vec<u8>)> = vec![
             (
                 0x0000,
                 0,
@@ -76,12 +100,18 @@ impl CdRom {
                 true,
                 vec![dvd_high, dvd_low, u8::from(dvd), 0, cd_high, cd_low, u8::from(cd), 0],
             ),
-            (0x0001, 0, true, true, vec![0, 0, 0, 2]), // core; physical interface: ATAPI
+            // Core; physical interface: SCSI or ATAPI.
+            (0x0001, 0, true, true, vec![0, 0, 0, if self.config.spi.is_some() { 1 } else { 2 }]),
             (0x0003, 0, true, true, vec![0x29, 0, 0, 0]), // tray, eject, lock
             (0x0010, 0, false, cd || dvd, vec![0, b2, b1, b0, 0, 1, 0, 0]),
             (0x001e, 0, false, cd, vec![0, 0, 0, 0]),
             (0x001f, 0, false, dvd, vec![]),
         ];
+        if !self.config.serial.is_empty() {
+            let mut serial = self.config.serial.as_bytes()[..self.config.serial.len().min(64)].to_vec();
+            serial.resize(serial.len().next_multiple_of(4), b' ');
+            features.push((0x0108, 0, true, true, serial));
+        }
         let mut data = vec![0; 8];
         data[6..8].copy_from_slice(&profile.to_be_bytes());
         for (code, version, persistent, current, bytes) in features {

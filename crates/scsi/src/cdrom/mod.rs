@@ -3,12 +3,18 @@
 use slotone_block::Outcome;
 use slotone_bus::state::{StateError, StateReader, StateWriter};
 
+use crate::identity::Inquiry;
 use crate::nexus::{Attention, Nexuses};
-use crate::{Access, Command, MediumResult, Range, Reply, Reset, Sense, Target, absent, opcode};
+use crate::{
+    Access, Command, Identity, MediumResult, Range, Reply, Reset, Sense, SpiFlags, Target, Version, absent,
+    modes, opcode, reservation,
+};
 
 mod information;
 mod mode;
 mod toc;
+
+use mode::Modes;
 
 /// Bytes of a CD-ROM's user data block.
 pub const CD_BLOCK: u64 = 2048;
@@ -16,20 +22,30 @@ pub const CD_BLOCK: u64 = 2048;
 /// Largest medium that is called a CD: 80 minutes of 75 frames a second. Larger ones are DVDs.
 const CD_MAX_BLOCKS: u32 = 80 * 60 * 75;
 
-/// What INQUIRY says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CdIdentity {
-    /// T10 vendor identification.
-    pub vendor: [u8; 8],
-    /// Product identification.
-    pub product: [u8; 16],
-    /// Product revision level.
-    pub revision: [u8; 4],
+/// What a CD drive is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CdConfig {
+    /// Names in INQUIRY.
+    pub identity: Identity,
+    /// Unit serial number, up to 64 printable ASCII characters; none when empty.
+    pub serial: String,
+    /// On a SCSI bus, and what the adapter can do there. `None`: ATAPI, with INQUIRY and mode headers as SFF-8020 has them.
+    pub spi: Option<SpiFlags>,
+    /// The standard that INQUIRY names on a SCSI bus.
+    pub version: Version,
 }
 
-impl Default for CdIdentity {
+impl Default for CdConfig {
+    /// An ATAPI drive without a serial number.
     fn default() -> Self {
-        Self { vendor: *b"MS      ", product: *b"Virtual CD      ", revision: *b"1.0 " }
+        Self { identity: Identity::CD, serial: String::new(), spi: None, version: Version::default() }
+    }
+}
+
+impl CdConfig {
+    /// A drive on a SCSI bus whose adapter can do `spi`.
+    pub fn scsi(spi: SpiFlags) -> Self {
+        Self { spi: Some(spi), ..Self::default() }
     }
 }
 
@@ -51,24 +67,28 @@ struct State {
     tray_open: bool,
     locked: bool,
     event: MediaEvent,
+    reservation: Option<u8>,
+    modes: Modes,
     nexuses: Nexuses,
 }
-slotone_bus::encode_fields!(State { blocks, tray_open, locked, event, nexuses });
+slotone_bus::encode_fields!(State { blocks, tray_open, locked, event, reservation, modes, nexuses });
 
 /// A CD/DVD-ROM drive with a tray and one data track (mode 1, 2048 bytes a block).
 ///
 /// | group | commands |
 /// | --- | --- |
-/// | SPC | TEST UNIT READY, REQUEST SENSE, INQUIRY, MODE SENSE(6/10) pages 01h 0Eh 2Ah, PREVENT ALLOW MEDIUM REMOVAL |
-/// | reading | READ(10), READ(12), READ CD and READ CD MSF (user data), SEEK(10), READ CAPACITY, READ HEADER |
-/// | disc | READ TOC formats 0 to 2, READ SUB-CHANNEL, READ DISC INFORMATION, READ TRACK INFORMATION |
-/// | drive | START STOP UNIT, GET CONFIGURATION, GET EVENT STATUS NOTIFICATION (polled, media class), MECHANISM STATUS, SET CD SPEED, STOP PLAY/SCAN |
+/// | SPC | TEST UNIT READY, REQUEST SENSE, INQUIRY (pages 00h, 80h and 83h with a serial number), REPORT LUNS, MODE SENSE and MODE SELECT (6/10), RESERVE and RELEASE (6/10), SEND DIAGNOSTIC (default self-test), PREVENT ALLOW MEDIUM REMOVAL |
+/// | reading | READ (6/10/12), READ CD and READ CD MSF (user data), SEEK (6/10), REZERO UNIT, READ CAPACITY, READ HEADER |
+/// | disc | READ TOC formats 0, 1, 2 and 5, READ SUB-CHANNEL, READ DISC INFORMATION, READ TRACK INFORMATION, READ DVD STRUCTURE formats 0 and 1 |
+/// | drive | START STOP UNIT, GET CONFIGURATION, GET EVENT STATUS NOTIFICATION (polled, media class), MECHANISM STATUS, SET CD SPEED, SET READ AHEAD |
+/// | audio | PLAY AUDIO (10/12/MSF), PAUSE/RESUME, STOP PLAY/SCAN: answered as by a disc without audio tracks |
 ///
-/// Everything else ends with ILLEGAL REQUEST, INVALID COMMAND OPERATION CODE. Not modelled: audio tracks, raw sectors with headers and
-/// error correction codes, sub-channel data, DVD structures and keys, several sessions.
+/// Mode pages 01h (read retries can be set), 0Eh (ports and volumes can be set) and 2Ah. Everything else ends with ILLEGAL REQUEST, INVALID
+/// COMMAND OPERATION CODE. Not modelled: audio tracks, raw sectors with headers and error correction codes, sub-channel data, DVD keys,
+/// several sessions.
 #[derive(Debug, Clone)]
 pub struct CdRom {
-    identity: CdIdentity,
+    config: CdConfig,
     state: State,
 }
 
@@ -79,14 +99,14 @@ impl Default for CdRom {
 }
 
 impl CdRom {
-    /// An empty drive, as after power-on.
+    /// An empty ATAPI drive, as after power-on.
     pub fn new() -> Self {
-        Self::with_identity(CdIdentity::default())
+        Self::with_config(CdConfig::default())
     }
 
-    /// An empty drive that calls itself `identity`.
-    pub fn with_identity(identity: CdIdentity) -> Self {
-        let mut drive = Self { identity, state: State::default() };
+    /// An empty drive as `config` has it.
+    pub fn with_config(config: CdConfig) -> Self {
+        let mut drive = Self { config, state: State::default() };
         drive.reset(Reset::PowerOn);
         drive
     }
@@ -147,29 +167,35 @@ impl CdRom {
             cdb[0],
             opcode::INQUIRY
                 | opcode::REQUEST_SENSE
+                | opcode::REPORT_LUNS
                 | opcode::GET_CONFIGURATION
                 | opcode::GET_EVENT_STATUS_NOTIFICATION
         );
         if !attention_passes && let Some(attention) = self.state.nexuses.take_attention(command.initiator) {
             return Err(attention);
         }
-        let length_8 = usize::from(cdb[4]);
+        if reservation::conflicts(self.state.reservation, command) {
+            return Ok(Reply::ReservationConflict);
+        }
         let length_16 = usize::from(u16::from_be_bytes([cdb[7], cdb[8]]));
         let lba = u32::from_be_bytes([cdb[2], cdb[3], cdb[4], cdb[5]]);
         match cdb[0] {
             opcode::TEST_UNIT_READY => self.medium().map(|_| Reply::Good),
             opcode::REQUEST_SENSE => {
                 let sense = self.state.nexuses.take_sense(command.initiator);
-                Ok(Reply::data_in(sense.to_bytes().to_vec(), length_8))
+                Ok(absent::request_sense(command, sense))
             }
-            opcode::INQUIRY => {
-                if cdb[1] & 1 != 0 || cdb[2] != 0 {
-                    return Err(Sense::INVALID_FIELD); // no vital product data pages
-                }
-                Ok(Reply::data_in(self.inquiry(), usize::from(u16::from_be_bytes([cdb[3], cdb[4]]))))
+            opcode::INQUIRY => self.inquiry(command),
+            opcode::REPORT_LUNS => absent::report_luns(command),
+            opcode::RESERVE_6 | opcode::RELEASE_6 | opcode::RESERVE_10 | opcode::RELEASE_10 => {
+                reservation::command(&mut self.state.reservation, command)
             }
-            opcode::MODE_SENSE_6 => Ok(Reply::data_in(self.mode_sense(cdb[2], false)?, length_8)),
-            opcode::MODE_SENSE_10 => Ok(Reply::data_in(self.mode_sense(cdb[2], true)?, length_16)),
+            opcode::SEND_DIAGNOSTIC => match (cdb[1] & 0xe4, command.u16(3)) {
+                (0x00 | 0x04, 0) => Ok(Reply::Good),
+                _ => Err(Sense::INVALID_FIELD),
+            },
+            opcode::MODE_SENSE_6 | opcode::MODE_SENSE_10 => self.mode_sense(command),
+            opcode::MODE_SELECT_6 | opcode::MODE_SELECT_10 => modes::select(command),
             opcode::START_STOP_UNIT => self.start_stop(cdb[4]),
             opcode::PREVENT_ALLOW_MEDIUM_REMOVAL => {
                 self.state.locked = cdb[4] & 1 != 0;
@@ -181,9 +207,15 @@ impl CdRom {
                 data.extend((CD_BLOCK as u32).to_be_bytes());
                 Ok(Reply::DataIn(data))
             }
+            opcode::READ_6 => {
+                let count = if cdb[4] == 0 { 256 } else { u32::from(cdb[4]) };
+                self.read(command.u32(0) & 0x1f_ffff, count)
+            }
             opcode::READ_10 => self.read(lba, u32::from(u16::from_be_bytes([cdb[7], cdb[8]]))),
             opcode::READ_12 => self.read(lba, u32::from_be_bytes([cdb[6], cdb[7], cdb[8], cdb[9]])),
-            opcode::SEEK_10 => {
+            opcode::REZERO_UNIT => self.medium().map(|_| Reply::Good),
+            opcode::SEEK_6 | opcode::SEEK_10 => {
+                let lba = if cdb[0] == opcode::SEEK_6 { command.u32(0) & 0x1f_ffff } else { lba };
                 if lba >= self.medium()? {
                     return Err(Sense::OUT_OF_RANGE);
                 }
@@ -194,9 +226,7 @@ impl CdRom {
                 self.read_cd(cdb, lba, count)
             }
             opcode::READ_CD_MSF => {
-                let from = toc::msf_to_lba([cdb[3], cdb[4], cdb[5]]).ok_or(Sense::INVALID_FIELD)?;
-                let to = toc::msf_to_lba([cdb[6], cdb[7], cdb[8]]).ok_or(Sense::INVALID_FIELD)?;
-                let count = to.checked_sub(from).ok_or(Sense::INVALID_FIELD)?;
+                let (from, count) = self.msf_range(cdb)?;
                 self.read_cd(cdb, from, count)
             }
             opcode::READ_TOC => {
@@ -241,22 +271,69 @@ impl CdRom {
                 Ok(Reply::data_in(data, usize::from(u16::from_be_bytes([cdb[8], cdb[9]]))))
             }
             opcode::SET_CD_SPEED => Ok(Reply::Good),
+            opcode::SET_READ_AHEAD => self.medium().map(|_| Reply::Good),
             opcode::STOP_PLAY_SCAN => self.medium().map(|_| Reply::Good),
+            // Nothing plays that could be paused.
+            opcode::PAUSE_RESUME => self.medium().and(Err(Sense::SEQUENCE_ERROR)),
+            opcode::PLAY_AUDIO_10 => self.play(lba, u32::from(command.u16(7))),
+            opcode::PLAY_AUDIO_12 => self.play(lba, command.u32(6)),
+            opcode::PLAY_AUDIO_MSF => {
+                let (from, count) = self.msf_range(cdb)?;
+                self.play(from, count)
+            }
+            opcode::READ_DVD_STRUCTURE => {
+                // The layer's address does not matter: there is one layer.
+                let data = information::dvd_structure(self.medium()?, cdb[7], cdb[6])?;
+                Ok(Reply::data_in(data, usize::from(command.u16(8))))
+            }
             _ => Err(Sense::INVALID_OPCODE),
         }
     }
 
-    fn inquiry(&self) -> Vec<u8> {
-        // Peripheral device type 5, removable, response format 2 with ATAPI version 3 (SFF-8020, 9.8.3), 31 more bytes.
-        let mut data = vec![0x05, 0x80, 0x00, 0x32, 31, 0, 0, 0];
-        data.extend(self.identity.vendor);
-        data.extend(self.identity.product);
-        data.extend(self.identity.revision);
-        data
+    fn inquiry(&self, command: &Command) -> Result<Reply, Sense> {
+        // ATAPI version 3 and format 2 without an ANSI version (SFF-8020, 9.8.3).
+        let (version, format) = match self.config.spi {
+            None => (Version::None, 0x32),
+            Some(_) => (self.config.version, 2),
+        };
+        let inquiry = Inquiry {
+            device_type: 5,
+            removable: true,
+            version,
+            format,
+            spi: self.config.spi.unwrap_or_default(),
+            identity: &self.config.identity,
+            serial: &self.config.serial,
+            pages: &[],
+        };
+        inquiry.answer(command)
+    }
+
+    /// First block and number of blocks between two MSF addresses, at bytes 3 and 6.
+    fn msf_range(&self, cdb: &[u8; 16]) -> Result<(u32, u32), Sense> {
+        let from = toc::msf_to_lba([cdb[3], cdb[4], cdb[5]]).ok_or(Sense::INVALID_FIELD)?;
+        let to = toc::msf_to_lba([cdb[6], cdb[7], cdb[8]]).ok_or(Sense::INVALID_FIELD)?;
+        Ok((from, to.checked_sub(from).ok_or(Sense::INVALID_FIELD)?))
+    }
+
+    /// PLAY AUDIO: the only track is a data track. No blocks at all are no error (MMC-3, 6.14).
+    fn play(&self, lba: u32, count: u32) -> Result<Reply, Sense> {
+        let blocks = self.medium()?;
+        match count {
+            0 => Ok(Reply::Good),
+            // FFFFFFFFh is the head's position, which is in that track, too.
+            _ if lba != u32::MAX && (lba > blocks || count > blocks - lba) => Err(Sense::OUT_OF_RANGE),
+            _ => Err(Sense::ILLEGAL_MODE),
+        }
     }
 
     fn start_stop(&mut self, bits: u8) -> Result<Reply, Sense> {
         match bits & 3 {
+            // Power conditions: active, idle, standby (the unit stays ready), and sleep, from which a command wakes it.
+            _ if bits >> 4 != 0 => match bits >> 4 {
+                1..=3 | 5 => Ok(Reply::Good),
+                _ => Err(Sense::INVALID_FIELD),
+            },
             2 if self.state.locked => Err(Sense::REMOVAL_PREVENTED),
             2 => {
                 if !self.state.tray_open && self.state.blocks.is_some() {
@@ -281,7 +358,7 @@ impl CdRom {
         let blocks = self.medium()?;
         if lba > blocks || count > blocks - lba {
             // The first block that is not there.
-            return Err(Sense { information: Some(lba.max(blocks)), ..Sense::OUT_OF_RANGE });
+            return Err(Sense { information: Some(u64::from(lba.max(blocks))), ..Sense::OUT_OF_RANGE });
         }
         if count == 0 {
             return Ok(Reply::Good);
@@ -315,16 +392,19 @@ impl CdRom {
 
 impl Target for CdRom {
     fn command(&mut self, command: &Command) -> Reply {
-        self.state.nexuses.begin(command);
         if command.lun != 0 {
-            return absent::command(command).unwrap_or_else(|sense| self.check(command, sense));
+            return absent::command(command);
         }
+        self.state.nexuses.begin(command);
         self.run(command).unwrap_or_else(|sense| self.check(command, sense))
     }
 
-    fn data_out(&mut self, command: &Command, _data: &[u8]) -> Reply {
-        // No command here asks for a parameter list.
-        self.check(command, Sense::INVALID_OPCODE)
+    fn data_out(&mut self, command: &Command, data: &[u8]) -> Reply {
+        let reply = match command.opcode() {
+            opcode::MODE_SELECT_6 | opcode::MODE_SELECT_10 => self.mode_parameters(command, data),
+            _ => Err(Sense::INVALID_OPCODE),
+        };
+        reply.unwrap_or_else(|sense| self.check(command, sense))
     }
 
     fn medium_done(&mut self, command: &Command, _access: &Access, result: MediumResult) -> Reply {
@@ -338,12 +418,15 @@ impl Target for CdRom {
                 Outcome::ReadOnly | Outcome::Done => (Sense::INTERNAL_FAILURE, offset),
             },
         };
-        self.check(command, Sense { information: u32::try_from(offset / CD_BLOCK).ok(), ..sense })
+        self.check(command, Sense { information: Some(offset / CD_BLOCK), ..sense })
     }
 
     fn reset(&mut self, reset: Reset) {
         self.state.locked = false;
+        self.state.reservation = None;
+        self.state.modes = Modes::default();
         self.state.nexuses.reset(reset);
+        self.state.nexuses.withdraw(Attention::ModeChanged);
     }
 
     fn sense(&self, initiator: u8) -> Sense {
@@ -358,6 +441,12 @@ impl Target for CdRom {
     /// change.
     fn restore(&mut self, r: &mut StateReader<'_>) -> Result<(), StateError> {
         let mut state: State = r.section("scsi-cdrom", 2)?;
+        if !reservation::is_valid(state.reservation) {
+            return Err(StateError::Invalid {
+                section: "scsi-cdrom".to_string(),
+                what: "a reservation by nobody".to_string(),
+            });
+        }
         let same = state.blocks == self.state.blocks;
         state.blocks = self.state.blocks;
         self.state = state;

@@ -61,6 +61,9 @@ pub(super) fn read_toc(blocks: u32, format: u8, msf: bool, start: u8) -> Result<
                 data.extend(p);
             }
         }
+        // CD-TEXT: there is none.
+        5 => data[2..].fill(0),
+        // The program memory area and pre-groove information are those of discs to be written.
         _ => return Err(Sense::INVALID_FIELD),
     }
     let len = (data.len() - 2) as u16;

@@ -1,0 +1,307 @@
+//! The hard disk.
+
+use slotone_block::{Geometry, MediumInfo, Outcome};
+use slotone_bus::state::{StateError, StateReader, StateWriter};
+
+use crate::identity::Inquiry;
+use crate::nexus::{Attention, Nexuses};
+use crate::{
+    Access, Command, Identity, MediumResult, Reply, Reset, Sense, SpiFlags, Target, Version, absent, opcode,
+    reservation,
+};
+
+mod blocks;
+mod information;
+mod mode;
+mod provisioning;
+
+/// Bytes of a disk's logical block.
+pub const DISK_BLOCK: u64 = 512;
+
+/// What a disk is: nothing of it changes while the machine runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiskConfig {
+    /// Bytes of the medium; an incomplete last block is not used.
+    pub capacity: u64,
+    /// Writes end with DATA PROTECT.
+    pub read_only: bool,
+    /// UNMAP is there: the medium gives room back.
+    pub discards: bool,
+    /// Best size and alignment of I/O in bytes, a power of two from 512 on: READ CAPACITY(16) and block limits.
+    pub physical_block: u32,
+    /// For the mode pages 3 and 4. `None`: 64 heads and 32 sectors up to 1 GiB, above 255 and 63.
+    pub geometry: Option<Geometry>,
+    /// Names in INQUIRY.
+    pub identity: Identity,
+    /// Unit serial number, up to 64 printable ASCII characters; none when empty.
+    pub serial: String,
+    /// The standard that INQUIRY names.
+    pub version: Version,
+    /// What the adapter can do.
+    pub spi: SpiFlags,
+    /// WCE of the caching page after power-on: writes are durable only after SYNCHRONIZE CACHE or with FUA.
+    pub write_cache: bool,
+}
+
+impl DiskConfig {
+    /// A disk on the medium described by `info`: SCSI-2, tagged commands, write cache on, no serial number.
+    pub fn new(info: &MediumInfo) -> Self {
+        Self {
+            capacity: info.capacity,
+            read_only: info.read_only,
+            discards: info.discards,
+            physical_block: info.physical_block,
+            geometry: info.geometry,
+            identity: Identity::DISK,
+            serial: String::new(),
+            version: Version::default(),
+            spi: SpiFlags { queueing: true, ..SpiFlags::default() },
+            write_cache: true,
+        }
+    }
+}
+
+/// What a guest can observe and a saved machine keeps.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct State {
+    stopped: bool,
+    /// WCE of the caching page.
+    write_cache: bool,
+    /// SWP of the control page.
+    write_protect: bool,
+    reservation: Option<u8>,
+    nexuses: Nexuses,
+}
+slotone_bus::encode_fields!(State { stopped, write_cache, write_protect, reservation, nexuses });
+
+/// A hard disk with blocks of 512 bytes, by SPC-2, SPC-3 and SBC-2.
+///
+/// | group | commands |
+/// | --- | --- |
+/// | SPC | TEST UNIT READY, REQUEST SENSE (both formats), INQUIRY with pages 00h 80h 83h B0h B1h B2h, REPORT LUNS, MODE SENSE and MODE SELECT (6/10), RESERVE and RELEASE (6/10), PREVENT ALLOW MEDIUM REMOVAL, SEND DIAGNOSTIC (default self-test), LOG SENSE (list of pages) |
+/// | data | READ and WRITE (6/10/12/16), WRITE AND VERIFY (10/12/16), VERIFY (10/12/16; BYTCHK 0 and 1), SYNCHRONIZE CACHE (10/16), SEEK (6/10), REZERO UNIT |
+/// | space | READ CAPACITY (10/16), UNMAP where the medium discards, WRITE SAME (10/16), FORMAT UNIT, READ DEFECT DATA (10/12; none) |
+/// | unit | START STOP UNIT |
+///
+/// Mode pages 01h, 02h, 03h, 04h, 08h, 0Ah, 1Ch; WCE (write cache) and SWP (write protection) can be changed. Everything else ends with
+/// ILLEGAL REQUEST.
+#[derive(Debug, Clone)]
+pub struct Disk {
+    config: DiskConfig,
+    state: State,
+}
+
+impl Disk {
+    /// A disk as after power-on: spinning.
+    pub fn new(config: DiskConfig) -> Self {
+        let mut disk = Self { config, state: State::default() };
+        disk.reset(Reset::PowerOn);
+        disk
+    }
+
+    /// What it was built from.
+    pub fn config(&self) -> &DiskConfig {
+        &self.config
+    }
+
+    /// Blocks of 512 bytes.
+    pub fn blocks(&self) -> u64 {
+        self.config.capacity / DISK_BLOCK
+    }
+
+    /// Whether the initiator stopped it (START STOP UNIT).
+    pub fn stopped(&self) -> bool {
+        self.state.stopped
+    }
+
+    /// Whether writes stay in a cache until they are synchronized.
+    pub fn write_cache(&self) -> bool {
+        self.state.write_cache
+    }
+
+    fn write_protected(&self) -> bool {
+        self.config.read_only || self.state.write_protect
+    }
+
+    fn run(&mut self, command: &Command) -> Result<Reply, Sense> {
+        use opcode::*;
+        let code = command.opcode();
+        // These report or keep a unit attention instead of failing with it (SPC-2, 5.6.5).
+        if !matches!(code, INQUIRY | opcode::REQUEST_SENSE | REPORT_LUNS)
+            && let Some(attention) = self.state.nexuses.take_attention(command.initiator)
+        {
+            return Err(attention);
+        }
+        if reservation::conflicts(self.state.reservation, command) {
+            return Ok(Reply::ReservationConflict);
+        }
+        match code {
+            opcode::REQUEST_SENSE => {
+                let sense = self.state.nexuses.take_sense(command.initiator);
+                Ok(absent::request_sense(command, sense))
+            }
+            INQUIRY => self.inquiry(command),
+            REPORT_LUNS => absent::report_luns(command),
+            TEST_UNIT_READY => self.ready().map(|()| Reply::Good),
+            START_STOP_UNIT => self.start_stop(command),
+            // The medium cannot be taken out anyway.
+            PREVENT_ALLOW_MEDIUM_REMOVAL => Ok(Reply::Good),
+            RESERVE_6 | RELEASE_6 | RESERVE_10 | RELEASE_10 => {
+                reservation::command(&mut self.state.reservation, command)
+            }
+            SEND_DIAGNOSTIC => match (command.cdb[1] & 0xe4, command.u16(3)) {
+                // The default self-test, which a state machine passes; or nothing at all.
+                (0x00 | 0x04, 0) => Ok(Reply::Good),
+                _ => Err(Sense::INVALID_FIELD),
+            },
+            MODE_SENSE_6 | MODE_SENSE_10 => self.mode_sense(command),
+            MODE_SELECT_6 | MODE_SELECT_10 => self.mode_select(command),
+            LOG_SENSE => information::log_sense(command),
+            READ_CAPACITY => self.read_capacity_10(command),
+            SERVICE_ACTION_IN_16 => self.read_capacity_16(command),
+            READ_DEFECT_DATA_10 | READ_DEFECT_DATA_12 => information::read_defect_data(command),
+            READ_6 | READ_10 | READ_12 | READ_16 => self.read(command),
+            WRITE_6 | WRITE_10 | WRITE_12 | WRITE_16 => self.write(command),
+            WRITE_AND_VERIFY_10 | WRITE_AND_VERIFY_12 | WRITE_AND_VERIFY_16 => self.write_and_verify(command),
+            VERIFY_10 | VERIFY_12 | VERIFY_16 => self.verify(command),
+            SYNCHRONIZE_CACHE_10 | SYNCHRONIZE_CACHE_16 => self.synchronize_cache(command),
+            REZERO_UNIT => self.ready().map(|()| Reply::Good),
+            SEEK_6 | SEEK_10 => self.seek(command),
+            UNMAP => self.unmap(command),
+            WRITE_SAME_10 | WRITE_SAME_16 => self.write_same(command),
+            FORMAT_UNIT => self.format_unit(command),
+            _ => Err(Sense::INVALID_OPCODE),
+        }
+    }
+
+    fn inquiry(&self, command: &Command) -> Result<Reply, Sense> {
+        let pages = self.block_pages();
+        let inquiry = Inquiry {
+            device_type: 0,
+            removable: false,
+            version: self.config.version,
+            format: 2,
+            spi: self.config.spi,
+            identity: &self.config.identity,
+            serial: &self.config.serial,
+            pages: &pages,
+        };
+        inquiry.answer(command)
+    }
+
+    /// The medium can be used.
+    fn ready(&self) -> Result<(), Sense> {
+        if self.state.stopped { Err(Sense::STOPPED) } else { Ok(()) }
+    }
+
+    /// START STOP UNIT (SBC-2, 5.19). Before it stops, what is cached goes to the medium.
+    fn start_stop(&mut self, command: &Command) -> Result<Reply, Sense> {
+        let bits = command.cdb[4];
+        match (bits >> 4, bits & 3) {
+            (0, 0) => Ok(Reply::Medium(Access::Flush)),
+            (0, 1) | (1, _) => {
+                self.state.stopped = false;
+                Ok(Reply::Good)
+            }
+            // Idle and standby: the unit stays ready.
+            (2 | 3, _) => Ok(Reply::Good),
+            // The medium cannot be loaded or ejected; no power timers.
+            _ => Err(Sense::INVALID_FIELD),
+        }
+    }
+
+    fn finish(&mut self, command: &Command, access: &Access, result: MediumResult) -> Result<Reply, Sense> {
+        let (outcome, offset) = match result {
+            MediumResult::Done => (Outcome::Done, 0),
+            MediumResult::Failed { outcome, offset } => (outcome, offset),
+            MediumResult::Differs { offset } => return Err(Self::about(Sense::MISCOMPARE, offset)),
+        };
+        let reading = matches!(access, Access::Read(_) | Access::Verify(_) | Access::Compare(_));
+        let sense = match outcome {
+            Outcome::Done => return Ok(self.done(command, access)),
+            Outcome::OutOfRange => Sense::OUT_OF_RANGE,
+            Outcome::ReadOnly => return Err(Sense::WRITE_PROTECTED),
+            Outcome::NotReady => return Err(Sense::NOT_READY),
+            Outcome::MediumError if reading => Sense::UNRECOVERED_READ_ERROR,
+            // Which block a cache could not write nobody knows.
+            Outcome::MediumError if matches!(access, Access::Flush) => return Err(Sense::WRITE_ERROR),
+            Outcome::MediumError => Sense::WRITE_ERROR,
+        };
+        Err(Self::about(sense, offset))
+    }
+
+    /// What comes after an access that went well.
+    fn done(&mut self, command: &Command, access: &Access) -> Reply {
+        match (command.opcode(), access) {
+            (
+                opcode::WRITE_AND_VERIFY_10 | opcode::WRITE_AND_VERIFY_12 | opcode::WRITE_AND_VERIFY_16,
+                Access::Write { range, .. },
+            ) => return Reply::Medium(Access::Verify(*range)),
+            (opcode::START_STOP_UNIT, Access::Flush) => self.state.stopped = true,
+            _ => {}
+        }
+        Reply::Good
+    }
+
+    fn about(sense: Sense, offset: u64) -> Sense {
+        Sense { information: Some(offset / DISK_BLOCK), ..sense }
+    }
+
+    fn check(&mut self, command: &Command, sense: Sense) -> Reply {
+        self.state.nexuses.set_sense(command.initiator, sense);
+        Reply::Check(sense)
+    }
+}
+
+impl Target for Disk {
+    fn command(&mut self, command: &Command) -> Reply {
+        if command.lun != 0 {
+            return absent::command(command);
+        }
+        self.state.nexuses.begin(command);
+        self.run(command).unwrap_or_else(|sense| self.check(command, sense))
+    }
+
+    fn data_out(&mut self, command: &Command, data: &[u8]) -> Reply {
+        let reply = match command.opcode() {
+            opcode::MODE_SELECT_6 | opcode::MODE_SELECT_10 => self.mode_parameters(command, data),
+            opcode::UNMAP => self.unmap_parameters(data),
+            opcode::WRITE_SAME_10 | opcode::WRITE_SAME_16 => self.write_same_block(command, data),
+            opcode::FORMAT_UNIT => self.format_parameters(data),
+            _ => Err(Sense::INVALID_OPCODE),
+        };
+        reply.unwrap_or_else(|sense| self.check(command, sense))
+    }
+
+    fn medium_done(&mut self, command: &Command, access: &Access, result: MediumResult) -> Reply {
+        self.finish(command, access, result).unwrap_or_else(|sense| self.check(command, sense))
+    }
+
+    fn reset(&mut self, reset: Reset) {
+        let mut nexuses = std::mem::take(&mut self.state.nexuses);
+        nexuses.reset(reset);
+        // Mode parameters changed by one initiator are news no more: all are back at their defaults.
+        nexuses.withdraw(Attention::ModeChanged);
+        self.state = State { write_cache: self.config.write_cache, nexuses, ..State::default() };
+    }
+
+    fn sense(&self, initiator: u8) -> Sense {
+        self.state.nexuses.sense(initiator)
+    }
+
+    fn save(&self, w: &mut StateWriter) {
+        w.section("scsi-disk", 1, &self.state);
+    }
+
+    fn restore(&mut self, r: &mut StateReader<'_>) -> Result<(), StateError> {
+        let state: State = r.section("scsi-disk", 1)?;
+        if !reservation::is_valid(state.reservation) {
+            return Err(StateError::Invalid {
+                section: "scsi-disk".to_string(),
+                what: "a reservation by nobody".to_string(),
+            });
+        }
+        self.state = state;
+        Ok(())
+    }
+}
