@@ -247,10 +247,14 @@ impl Machine {
 
     fn idle(&mut self, interruptible: bool, limit: VmInstant) -> Option<RunExit> {
         let due = self.board.next_deadline().filter(|_| interruptible);
-        if due.is_none() && !self.wait_for_host {
-            return Some(RunExit::Dead);
-        }
         let retired = self.cpu.retired();
+        if due.is_none() && !self.wait_for_host {
+            let ticks = self.board.stats.ticks;
+            self.board.sync(retired);
+            // Devices that were due meanwhile may have more to say than it seemed.
+            let alive = self.board.stats.ticks != ticks || self.board.pending.any();
+            return (!alive).then_some(RunExit::Dead);
+        }
         let target = due.or(self.board.next_deadline()).unwrap_or(VmInstant::MAX).min(limit);
         let wait = match (self.board.time.mode(), due) {
             (ClockMode::Real, _) => target.since(self.board.time.target(retired)),

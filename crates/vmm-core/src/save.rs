@@ -8,6 +8,7 @@ use slotone_bus::mem::{Memory, PAGE_SIZE};
 use slotone_bus::state::{Encode, StateError, StateReader, StateWriter};
 
 use crate::board::DeviceId;
+use crate::clock::ClockMode;
 use crate::machine::Machine;
 
 const VERSION: u16 = 1;
@@ -16,10 +17,12 @@ const VERSION: u16 = 1;
 #[derive(Debug, Clone, PartialEq)]
 struct Head {
     now: VmInstant,
+    /// Where the clock is with the instructions done: `now` stops at a run's limit and at deadlines, which may fall between two of them.
+    clock: VmInstant,
     devices: u32,
     ram: u64,
 }
-slotone_bus::encode_fields!(Head { now, devices, ram });
+slotone_bus::encode_fields!(Head { now, clock, devices, ram });
 
 fn save_memory(memory: &Memory, w: &mut StateWriter) {
     let pages = memory.len() / PAGE_SIZE;
@@ -59,7 +62,13 @@ impl Machine {
     pub fn save(&self) -> Vec<u8> {
         let mut w = StateWriter::new();
         let devices = self.board.ids().count() as u32;
-        let head = Head { now: self.board.now(), devices, ram: self.board.ram.len() as u64 };
+        let now = self.board.now();
+        let clock = match self.board.time.mode() {
+            ClockMode::Counted => self.board.time.target(self.cpu.retired()),
+            // It stands still while the machine does.
+            ClockMode::Real => now,
+        };
+        let head = Head { now, clock, devices, ram: self.board.ram.len() as u64 };
         w.section("machine", VERSION, &head);
         w.section("cpu", VERSION, &self.cpu.save());
         self.board.config_port.save(&mut w);
@@ -90,6 +99,9 @@ impl Machine {
         if head.devices as usize != names.len() || head.ram != self.board.ram.len() as u64 {
             return Err(r.invalid("it is the state of a machine with other devices or another memory size"));
         }
+        if head.clock < head.now {
+            return Err(r.invalid("it has a clock that is behind the time"));
+        }
         let cpu: CpuState = r.section("cpu", VERSION)?;
         self.cpu.load(&cpu)?;
         self.board.config_port.restore(r)?;
@@ -108,6 +120,7 @@ impl Machine {
             return Err(StateError::Trailing { section: "machine".into(), left: r.left() });
         }
         self.board.set_now(head.now, self.cpu.retired());
+        self.board.time.set(head.clock, self.cpu.retired());
         self.board.after_restore();
         Ok(())
     }

@@ -7,7 +7,8 @@ use slotone_bus::VmInstant;
 use slotone_superio_w83977::Uart;
 use slotone_vmm_core::vs2005::name;
 use slotone_vmm_core::{
-    ClockMode, IdeDrive, Machine, OnTripleFault, RunExit, VirtualServer2005, virtual_server_2005,
+    ClockMode, IdeDrive, Machine, NANOS_PER_INSTRUCTION, OnTripleFault, RunExit, VirtualServer2005,
+    virtual_server_2005,
 };
 
 /// A boot sector of `code`, which runs at 0000:7C00.
@@ -89,6 +90,39 @@ fn the_same_run_in_one_piece_in_slices_and_from_a_saved_state() {
     assert_eq!((first_difference, again.len()), (None, saved.len()));
     assert_eq!(second.run(end), RunExit::Limit);
     assert_eq!(second.state_hash().unwrap(), whole.state_hash().unwrap());
+}
+
+/// A run may end between two instructions' times, or with instructions done since time was last looked at.
+#[test]
+fn a_saved_state_keeps_time_to_the_nanosecond() {
+    // INC AX; JMP, and HLT with interrupts off.
+    for (code, ends) in [(&[0x40, 0xeb, 0xfd][..], RunExit::Limit), (&[0xfa, 0xf4], RunExit::Dead)] {
+        let disk = boot_sector(code);
+        let mut first = machine(&disk);
+        let stop = seconds(BOOTED) + 3;
+        assert_eq!(first.run(stop), ends);
+        let mut second = machine(&disk);
+        second.restore(&first.save()).unwrap();
+        for m in [&mut first, &mut second] {
+            assert_eq!(m.run(stop + 777_777), ends);
+        }
+        assert_eq!((first.now(), first.retired()), (second.now(), second.retired()));
+        assert_eq!(first.state_hash().unwrap(), second.state_hash().unwrap());
+    }
+}
+
+/// [`RunExit::Dead`] comes at the time of the last instruction.
+#[test]
+fn the_dead_know_the_time() {
+    let mut m = machine(&boot_sector(&[0xeb, 0xfe]));
+    m.run(seconds(BOOTED));
+    let (before, retired) = (m.now(), m.retired());
+    m.physical_write(0x7c00, &[0x90, 0x90, 0xfa, 0xf4]);
+    assert_eq!(m.run(seconds(30.0)), RunExit::Dead);
+    assert!(m.retired() > retired + 2);
+    // The first run ended within an instruction's time.
+    let own = (m.retired() - retired) * NANOS_PER_INSTRUCTION;
+    assert!((own..own + NANOS_PER_INSTRUCTION).contains(&m.now().since(before)), "{:?}", m.now());
 }
 
 #[test]
