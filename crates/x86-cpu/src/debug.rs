@@ -105,9 +105,10 @@ impl Core {
         self.dr[7] & 0xFF != 0 && self.breakpoints().any(|(_, kind, ..)| kind == EXECUTE)
     }
 
-    /// Raises #DB if an instruction breakpoint is at the next instruction and RF does not hold it off.
+    /// Raises #DB if an instruction breakpoint is at the next instruction and neither RF nor a load of SS before it holds
+    /// it off (SDM vol. 3, 6.8.3). The breakpoints hit are left noted: by them the delivery knows what kind of #DB it is.
     pub(crate) fn check_instruction_breakpoints(&mut self) -> Fallible<()> {
-        if self.flag(flags::RF) {
+        if self.flag(flags::RF) || self.shadow_traps && self.retired == self.shadow_at {
             return Ok(());
         }
         let linear = self.seg[CS].base.wrapping_add(self.eip);
@@ -120,8 +121,23 @@ impl Core {
         if hits == 0 {
             return Ok(());
         }
-        self.dr[6] = self.dr[6] & !15 | hits;
+        self.debug_hits = hits;
         Err(self.raise(vector::DB, None))
+    }
+
+    /// What an exception leaves of the noted hits; answers whether it is the #DB of an instruction breakpoint.
+    pub(crate) fn hits_at_fault(&mut self, raised: u8) -> bool {
+        // A load of SS before the instruction that faulted may have left some, for the handler's first instruction.
+        if self.shadow_traps && self.retired == self.shadow_at {
+            return false;
+        }
+        // An instruction that faults has hit no data breakpoint: that is a trap.
+        let hits = std::mem::take(&mut self.debug_hits);
+        let breakpoint = raised == vector::DB && hits != 0;
+        if breakpoint {
+            self.dr[6] = self.dr[6] & !15 | hits;
+        }
+        breakpoint
     }
 
     /// Takes the noted hits of the instruction that has just retired as a #DB trap.

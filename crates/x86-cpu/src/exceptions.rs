@@ -136,13 +136,16 @@ impl Core {
     /// Delivers the noted exception, and what that raises, down to a double fault and shutdown.
     pub(crate) fn deliver_fault(&mut self, pins: &mut Pins<'_>) {
         let mut now = self.fault;
+        let breakpoint = self.hits_at_fault(now.vector);
         loop {
             // EIP is where it belongs, also if that is in another task.
             self.eip_exact = false;
             if now.vector == vector::DB {
                 self.dr[7] &= !(1 << 13);
             }
-            let source = if now.vector == vector::DF { Source::External } else { Source::Fault };
+            // An instruction breakpoint is the one fault that pushes RF as it is (SDM vol. 3, 17.3.1.1).
+            let without_rf = now.vector == vector::DF || breakpoint && now.vector == vector::DB;
+            let source = if without_rf { Source::External } else { Source::Fault };
             if self.interrupt(pins, now.vector, source, now.error, self.eip).is_ok() {
                 return;
             }
