@@ -4,6 +4,7 @@ use slotone_block::Outcome;
 use slotone_bus::VmInstant;
 use slotone_scsi::{Access as MediumAccess, Command, MediumResult, Range, Reply, Target};
 
+use crate::Timing;
 use crate::ata::transfer_mode_exists;
 use crate::channel::Channel;
 use crate::drive::Kind;
@@ -99,8 +100,31 @@ impl Channel {
                 self.state.transfer.left = len;
                 self.submit(now, Access::Read);
             }
+            Reply::DataOut { len } => {
+                let t = &mut self.state.transfer;
+                t.padded = !len.is_multiple_of(2);
+                t.write = true;
+                t.load(vec![0; len.next_multiple_of(2) as usize]);
+                if t.dma {
+                    self.offer_dma();
+                    self.kick_dma(now);
+                } else {
+                    self.wait(Step::OutWait, Timing::after(now, self.timing.command));
+                }
+            }
             reply => self.packet_status(reply),
         }
+    }
+
+    /// The host has sent a parameter list.
+    pub(crate) fn packet_data(&mut self, now: VmInstant) {
+        let t = &mut self.state.transfer;
+        t.write = false;
+        let (command, padding) = (t.command, usize::from(t.padded));
+        let data = t.load(Vec::new());
+        let Some(target) = self.target() else { return self.end(error::ABRT, true) };
+        let reply = target.data_out(&command, &data[..data.len() - padding]);
+        self.finish_soon(now, Self::packet_error(&reply));
     }
 
     /// The medium failed at byte `offset`.
@@ -113,11 +137,14 @@ impl Channel {
     }
 
     fn packet_status(&mut self, reply: Reply) {
-        // The error register has the sense key in its upper half.
-        let result = match reply {
+        self.end(Self::packet_error(&reply), true);
+    }
+
+    /// The error register has the sense key in its upper half.
+    fn packet_error(reply: &Reply) -> u8 {
+        match reply {
             Reply::Check(sense) => sense.key.code() << 4 | error::ABRT,
             _ => 0,
-        };
-        self.end(result, true);
+        }
     }
 }

@@ -53,7 +53,15 @@ impl Channel {
         t.step = Step::Out;
         t.due = None;
         t.block_end = (t.pos + t.block).min(t.buffer.len() as u32);
+        let padding = u32::from(t.padded && t.block_end as usize == t.buffer.len());
+        let (packet, bytes) = (t.packet, t.block_end - t.pos - padding);
         let unit = self.unit();
+        if packet {
+            let [.., high, low] = bytes.to_be_bytes();
+            unit.count.push(0);
+            unit.mid.push(low);
+            unit.high.push(high);
+        }
         unit.status = status::DRDY | status::DSC | status::DRQ;
         unit.intrq |= interrupt;
     }
@@ -124,6 +132,9 @@ impl Channel {
 
     /// All data of the host are in the buffer.
     pub(crate) fn data_out_complete(&mut self, now: VmInstant) {
+        if self.state.transfer.packet {
+            return self.packet_data(now);
+        }
         if self.state.transfer.opcode == command::WRITE_BUFFER {
             let data = self.state.transfer.load(Vec::new());
             self.unit().sector_buffer = data;

@@ -90,7 +90,12 @@ pub(crate) fn check(state: &ChannelState, drives: &[Option<Kind>; 2]) -> Result<
         return Err("a transfer beyond the medium");
     }
     let to_buffer = t.opcode == command::WRITE_BUFFER;
-    if t.write && (is_cd || to_buffer && len != SECTOR as usize && t.step != Step::Finish) {
+    // A packet drive takes parameter lists, and nothing for its medium.
+    let parameters = t.packet && t.left == 0 && t.request.is_none() && len >= usize::from(t.padded);
+    if t.write && is_cd && !parameters {
+        return Err("a write to a disc");
+    }
+    if t.write && (to_buffer && len != SECTOR as usize && t.step != Step::Finish) {
         return Err("a write that no drive of this kind knows");
     }
     if t.write && !to_buffer && t.step != Step::Finish && t.left > len as u64 {

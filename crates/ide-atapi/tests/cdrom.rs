@@ -76,6 +76,47 @@ fn signature_and_identify() {
 }
 
 #[test]
+fn mode_select_by_pio_and_dma() {
+    let mut m = ready();
+    let page = |m: &mut Machine| pio_in(m, 512, &cdb(&[0x5a, 0, 0x01, 0, 0, 0, 0, 0, 20])).unwrap();
+    let mut list = page(&mut m);
+    assert_eq!(list[8..12], [0x01, 10, 0, 5]);
+    list[..2].fill(0);
+    list[11] = 7;
+    let select = cdb(&[0x55, 0x10, 0, 0, 0, 0, 0, 0, 20]);
+    // In blocks of 12 bytes.
+    packet(&mut m, 0, 12, &select);
+    for block in [&list[..12], &list[12..]] {
+        assert_eq!(m.poll(BASE) & 0x89, 8);
+        assert_eq!(m.inb(BASE + 2) & 3, 0, "interrupt reason: data to the drive");
+        assert_eq!([m.inb(BASE + 4), m.inb(BASE + 5)], [block.len() as u8, 0]);
+        m.outs(BASE, 2, block);
+    }
+    assert_eq!(m.poll(BASE) & 0x89, 0);
+    assert_eq!(m.inb(BASE + 2) & 3, 3, "interrupt reason: status");
+    assert_eq!(page(&mut m)[11], 7);
+    // A list that is refused: no such page. An odd length costs a whole word.
+    packet(&mut m, 0, 0xfffe, &cdb(&[0x15, 0x10, 0, 0, 7]));
+    assert_eq!(m.poll(BASE) & 0x89, 8);
+    assert_eq!(m.inb(BASE + 4), 7);
+    m.outs(BASE, 2, &[0, 0, 0, 0, 0x3e, 1, 0, 0]);
+    assert_eq!(m.poll(BASE) & 1, 1);
+    assert_eq!(m.inb(BASE + 1) >> 4, 5, "ILLEGAL REQUEST");
+    // By DMA.
+    list[11] = 9;
+    m.port.ram.write(0x2000, &list).unwrap();
+    m.prd(0x1000, &[(0x2000, 20)]);
+    m.outl(BMIBA + 12, 0x1000);
+    m.outb(BMIBA + 8, 0x00);
+    packet(&mut m, 1, 0, &select);
+    m.outb(BMIBA + 8, 0x01);
+    m.wait_irq(1);
+    m.outb(BMIBA + 8, 0);
+    assert_eq!(m.inb(BASE + 7), 0x50);
+    assert_eq!(page(&mut m)[11], 9);
+}
+
+#[test]
 fn toc_by_pio() {
     let mut m = ready();
     let toc = pio_in(&mut m, 0xfffe, &cdb(&[0x43, 0x02, 0, 0, 0, 0, 0, 0, 12])).unwrap();
