@@ -7,6 +7,8 @@ pub mod fault;
 pub mod mac;
 #[cfg(feature = "pcap")]
 pub mod pcap;
+#[cfg(feature = "services")]
+pub mod services;
 pub mod spec;
 pub mod station;
 #[cfg(feature = "switch")]

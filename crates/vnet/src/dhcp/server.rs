@@ -181,11 +181,11 @@ impl Server {
     }
 
     fn arp_request(&self, target: Ipv4Addr) -> Vec<u8> {
-        // The sender's address is zero, so that nobody's table changes (RFC 5227).
+        // By the server's own address: unlike zeros (RFC 5227), every stack answers it.
         let arp = Arp {
             request: true,
             sender_mac: self.config.server_mac,
-            sender: Ipv4Addr::UNSPECIFIED,
+            sender: self.config.server,
             target_mac: MacAddress([0; 6]),
             target,
         };
