@@ -1,0 +1,516 @@
+//! What a guest can observe and a saved machine keeps.
+
+use std::collections::VecDeque;
+
+use slotone_block::{Completion, Outcome};
+use slotone_bus::state::{Encode, StateError, StateReader, StateWriter};
+use slotone_bus::{VmInstant, encode_enum, encode_fields};
+use slotone_pci::ConfigBytes;
+use slotone_scsi::Access;
+
+use crate::registers::{self as r, hcntrl};
+use crate::seeprom::{self, Seeprom};
+
+/// Instructions of sequencer RAM.
+pub(crate) const PROGRAM: usize = 512;
+/// Bytes of the data FIFO.
+pub(crate) const FIFO: usize = 256;
+/// Bytes of all SCB pages.
+pub(crate) const SCBS: usize = 16 * 32;
+/// Commands that one target has room for.
+pub(crate) const DEPTH: usize = 64;
+/// Bytes of one request to a medium at most.
+pub(crate) const PIECE: u64 = 512 << 10;
+/// Bytes of messages that a target keeps.
+pub(crate) const MESSAGES: usize = 300;
+
+/// Everything of one adapter but configuration space.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct State {
+    /// Registers that are storage, by address; the current SCB page lies in its window.
+    pub(crate) file: Vec<u8>,
+    /// SCB pages; the current one's bytes are in `file`.
+    pub(crate) scb: Vec<u8>,
+    pub(crate) ram: Vec<u32>,
+    /// Next byte of the instruction at PC that SEQRAM reaches.
+    pub(crate) ram_byte: u8,
+    pub(crate) pc: u16,
+    pub(crate) zero: bool,
+    pub(crate) carry: bool,
+    pub(crate) stack: [u16; 4],
+    pub(crate) sp: u8,
+    pub(crate) stack_read: u8,
+    /// An interrupt stopped the sequencer: PAUSEDIS does not matter.
+    pub(crate) forced: bool,
+    /// The program is in a loop that only an outside event ends.
+    pub(crate) parked: bool,
+    pub(crate) run_at: Option<VmInstant>,
+    /// How far the adapter has come; a slice of work runs ahead of the machine.
+    pub(crate) time: VmInstant,
+    pub(crate) intstat: u8,
+    pub(crate) error: u8,
+    pub(crate) scsiint: bool,
+    pub(crate) inta: bool,
+    pub(crate) haddr: u64,
+    pub(crate) hcnt: u32,
+    pub(crate) shaddr: u32,
+    pub(crate) stcnt: u32,
+    pub(crate) fifo: VecDeque<u8>,
+    pub(crate) qin: VecDeque<u8>,
+    pub(crate) qout: VecDeque<u8>,
+    pub(crate) seeprom: Seeprom,
+    /// The bank of board lines that BRDCTL reads.
+    pub(crate) board_bank: bool,
+    pub(crate) sstat0: u8,
+    pub(crate) sstat1: u8,
+    pub(crate) atn: bool,
+    pub(crate) sigo: u8,
+    /// A byte that waits for a REQ.
+    pub(crate) latch: Option<u8>,
+    pub(crate) bus_data: u8,
+    /// A selection under way: when it is won or given up.
+    pub(crate) selecting: Option<VmInstant>,
+    /// A selection timed out, and nobody asked for another.
+    pub(crate) selection_over: bool,
+    pub(crate) link: Option<Link>,
+    pub(crate) free_since: VmInstant,
+    pub(crate) commands: Vec<Task>,
+    pub(crate) next_id: u64,
+    pub(crate) agreed: [Agreement; 16],
+    pub(crate) random: u64,
+}
+encode_fields!(State {
+    file,
+    scb,
+    ram,
+    ram_byte,
+    pc,
+    zero,
+    carry,
+    stack,
+    sp,
+    stack_read,
+    forced,
+    parked,
+    run_at,
+    time,
+    intstat,
+    error,
+    scsiint,
+    inta,
+    haddr,
+    hcnt,
+    shaddr,
+    stcnt,
+    fifo,
+    qin,
+    qout,
+    seeprom,
+    board_bank,
+    sstat0,
+    sstat1,
+    atn,
+    sigo,
+    latch,
+    bus_data,
+    selecting,
+    selection_over,
+    link,
+    free_since,
+    commands,
+    next_id,
+    agreed,
+    random,
+});
+
+/// What a target and we negotiated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Agreement {
+    /// Transfer period in units of 4 ns; 0 with offset 0.
+    pub(crate) period: u8,
+    /// REQ/ACK offset; 0 is asynchronous.
+    pub(crate) offset: u8,
+    /// 16 bits.
+    pub(crate) wide: bool,
+}
+encode_fields!(Agreement { period, offset, wide });
+
+/// What a target does when its messages are over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum After {
+    /// It goes on with the command.
+    GoOn,
+    /// It disconnects.
+    Disconnect,
+    /// COMMAND COMPLETE was said.
+    Complete,
+}
+encode_enum!(After { GoOn, Disconnect, Complete });
+
+/// A target holds the bus.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Link {
+    pub(crate) unit: u8,
+    /// The command that the connection is about, once there is one.
+    pub(crate) task: Option<u64>,
+    pub(crate) lun: u8,
+    pub(crate) may_disconnect: bool,
+    /// Queue message and tag.
+    pub(crate) tag: Option<(u8, u8)>,
+    /// C/D, I/O, MSG as in SCSISIGI.
+    pub(crate) phase: u8,
+    pub(crate) req: bool,
+    /// REQ in `phase` comes then.
+    pub(crate) req_at: Option<VmInstant>,
+    pub(crate) message_out: Vec<u8>,
+    pub(crate) message_in: VecDeque<u8>,
+    pub(crate) after: After,
+    pub(crate) cdb: Vec<u8>,
+    /// The last message of ours was a reply to a negotiation, which may be rejected.
+    pub(crate) negotiated: bool,
+}
+encode_fields!(Link {
+    unit,
+    task,
+    lun,
+    may_disconnect,
+    tag,
+    phase,
+    req,
+    req_at,
+    message_out,
+    message_in,
+    after,
+    cdb,
+    negotiated,
+});
+
+/// Where a command stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// It waits for others.
+    Queued,
+    /// Its request is with the medium.
+    Medium,
+    /// `data[pos..]` goes to the initiator.
+    DataIn,
+    /// `want` bytes are to come into `data`.
+    DataOut,
+    /// `status` goes to the initiator.
+    Status,
+    /// It went.
+    Complete,
+}
+encode_enum!(Stage { Queued, Medium, DataIn, DataOut, Status, Complete });
+
+/// What kind of request to a medium is out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Read,
+    Write,
+    WriteThrough,
+    Flush,
+    Discard,
+}
+encode_enum!(Kind { Read, Write, WriteThrough, Flush, Discard });
+
+/// A request to a medium.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct MediumRequest {
+    pub(crate) id: u64,
+    pub(crate) kind: Kind,
+    pub(crate) offset: u64,
+    pub(crate) len: u64,
+    pub(crate) due: VmInstant,
+}
+encode_fields!(MediumRequest { id, kind, offset, len, due });
+
+/// A command that a target works on.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Task {
+    pub(crate) id: u64,
+    pub(crate) unit: u8,
+    pub(crate) tag: Option<(u8, u8)>,
+    pub(crate) command: slotone_scsi::Command,
+    pub(crate) stage: Stage,
+    pub(crate) status: u8,
+    pub(crate) data: Vec<u8>,
+    pub(crate) pos: u32,
+    pub(crate) want: u32,
+    /// Data went over the bus since the pointers were saved.
+    pub(crate) moved: bool,
+    pub(crate) access: Option<Access>,
+    /// Bytes of the access that are done; for a list of ranges, those of the range at `index`.
+    pub(crate) done: u64,
+    pub(crate) index: u32,
+    /// Size of a piece, smaller after an error.
+    pub(crate) piece: u32,
+    pub(crate) request: Option<MediumRequest>,
+    /// Waits because another command's sense data have not been fetched, at most until then.
+    pub(crate) blocked: Option<VmInstant>,
+    /// Has something to say since then; disconnected commands reselect in that order.
+    pub(crate) ready: VmInstant,
+    /// Not part of the state: what the host knows of the request.
+    pub(crate) host: HostSide,
+}
+
+impl Encode for Task {
+    fn encode(&self, w: &mut StateWriter) {
+        let Self { id, unit, tag, command, stage, status, data, pos, want, moved, .. } = self;
+        (*id, *unit).encode(w);
+        tag.encode(w);
+        (*command, (*stage, *status)).encode(w);
+        data.encode(w);
+        ((*pos, *want), *moved).encode(w);
+        self.access.encode(w);
+        ((self.done, self.index), self.piece).encode(w);
+        self.request.encode(w);
+        (self.blocked, self.ready).encode(w);
+    }
+
+    fn decode(r: &mut StateReader<'_>) -> Result<Self, StateError> {
+        let (id, unit) = Encode::decode(r)?;
+        let tag = Encode::decode(r)?;
+        let (command, (stage, status)) = Encode::decode(r)?;
+        let data = Encode::decode(r)?;
+        let ((pos, want), moved) = Encode::decode(r)?;
+        let access = Encode::decode(r)?;
+        let ((done, index), piece) = Encode::decode(r)?;
+        let request = Encode::decode(r)?;
+        let (blocked, ready) = Encode::decode(r)?;
+        let host = HostSide::default();
+        Ok(Self {
+            id,
+            unit,
+            tag,
+            command,
+            stage,
+            status,
+            data,
+            pos,
+            want,
+            moved,
+            access,
+            done,
+            index,
+            piece,
+            request,
+            blocked,
+            ready,
+            host,
+        })
+    }
+}
+
+/// What a restored adapter does anew.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct HostSide {
+    pub(crate) handed_out: bool,
+    pub(crate) completion: Option<Completion>,
+    /// The request was due and not done: the host is late.
+    pub(crate) late: bool,
+}
+
+impl PartialEq for HostSide {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Task {
+    /// The first byte of the medium that is not done.
+    pub(crate) fn medium_offset(&self) -> u64 {
+        match &self.access {
+            Some(
+                Access::Read(range)
+                | Access::Verify(range)
+                | Access::Compare(range)
+                | Access::Write { range, .. }
+                | Access::WriteSame { range, .. },
+            ) => range.offset.saturating_add(self.done),
+            Some(Access::Discard(ranges)) => ranges.get(self.index as usize).map_or(0, |r| r.offset),
+            _ => 0,
+        }
+    }
+
+    /// Whether it wants the bus.
+    pub(crate) fn is_ready(&self) -> bool {
+        matches!(self.stage, Stage::DataIn | Stage::DataOut | Stage::Status | Stage::Complete)
+    }
+
+    pub(crate) fn take_completion(&mut self) -> Option<(Outcome, Vec<u8>)> {
+        self.host.completion.take().map(|c| (c.outcome, c.data))
+    }
+}
+
+impl State {
+    /// As after power-on.
+    pub(crate) fn new(id: u8, wide: bool) -> Self {
+        let mut this = Self {
+            file: vec![0; 256],
+            scb: vec![0; SCBS],
+            ram: vec![0; PROGRAM],
+            ram_byte: 0,
+            pc: 0,
+            zero: false,
+            carry: false,
+            stack: [0; 4],
+            sp: 0,
+            stack_read: 0,
+            forced: false,
+            parked: false,
+            run_at: None,
+            time: VmInstant::ZERO,
+            intstat: 0,
+            error: 0,
+            scsiint: false,
+            inta: false,
+            haddr: 0,
+            hcnt: 0,
+            shaddr: 0,
+            stcnt: 0,
+            fifo: VecDeque::with_capacity(FIFO),
+            qin: VecDeque::new(),
+            qout: VecDeque::new(),
+            seeprom: Seeprom::new(seeprom::seeprom_image(id, wide)),
+            board_bank: false,
+            sstat0: 0,
+            sstat1: 0,
+            atn: false,
+            sigo: 0,
+            latch: None,
+            bus_data: 0,
+            selecting: None,
+            selection_over: false,
+            link: None,
+            free_since: VmInstant::ZERO,
+            commands: Vec::new(),
+            next_id: 0,
+            agreed: [Agreement::default(); 16],
+            random: 0,
+        };
+        this.reset_registers(wide);
+        this
+    }
+
+    /// What CHIPRST does: registers as after power-on; scratch RAM, SCBs, the program and the serial EEPROM stay. (What it does to
+    /// the bus is not done here.)
+    pub(crate) fn reset_registers(&mut self, wide: bool) {
+        self.select_page(0);
+        for address in 0..=0xffu8 {
+            if !matches!(address, 0x20..=0x5f | 0xa0..=0xbf) {
+                self.file[usize::from(address)] = 0;
+            }
+        }
+        let file = &mut self.file;
+        file[usize::from(r::HCNTRL)] = hcntrl::PAUSE | hcntrl::CHIPRST;
+        file[usize::from(r::SEQCTL)] = 0x90;
+        file[usize::from(r::SBLKCTL)] = 0xc0 | u8::from(wide) << 1;
+        file[usize::from(r::SCSIID)] = 0x07;
+        file[usize::from(r::BRKADDR1)] = 0x80;
+        file[usize::from(r::ALLONES)] = 0xff;
+        file[usize::from(r::FUNCTION1)] = 0;
+        self.ram_byte = 0;
+        self.pc = 0;
+        (self.zero, self.carry) = (false, false);
+        (self.stack, self.sp, self.stack_read) = ([0; 4], 0, 0);
+        (self.forced, self.parked, self.run_at) = (false, false, None);
+        (self.intstat, self.error, self.scsiint) = (0, 0, false);
+        (self.haddr, self.hcnt, self.shaddr, self.stcnt) = (0, 0, 0, 0);
+        self.fifo.clear();
+        self.qin.clear();
+        self.qout.clear();
+        (self.sstat0, self.sstat1, self.atn, self.sigo) = (0, 0, false, 0);
+        (self.latch, self.bus_data) = (None, 0);
+        (self.selecting, self.selection_over) = (None, false);
+    }
+
+    /// SCBPTR gets `value`: another page comes into the window.
+    pub(crate) fn select_page(&mut self, value: u8) {
+        let window = usize::from(r::SCB);
+        let [old, new] = [self.file[usize::from(r::SCBPTR)], value].map(|p| usize::from(p & 15) * 32);
+        self.file[usize::from(r::SCBPTR)] = value;
+        if old != new {
+            self.scb[old..old + 32].copy_from_slice(&self.file[window..window + 32]);
+            self.file[window..window + 32].copy_from_slice(&self.scb[new..new + 32]);
+        }
+    }
+
+    /// Whether the sequencer may execute.
+    pub(crate) fn running(&self) -> bool {
+        use crate::registers::seqctl::PAUSEDIS;
+        let pause = self.file[usize::from(r::HCNTRL)] & hcntrl::PAUSE != 0;
+        let held = self.file[usize::from(r::SEQCTL)] & PAUSEDIS != 0;
+        !(pause && (self.forced || !held))
+    }
+}
+
+/// A whole adapter as it is saved.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Saved {
+    pub(crate) config: ConfigBytes,
+    pub(crate) status_high: u8,
+    pub(crate) state: State,
+}
+encode_fields!(Saved { config, status_high, state });
+
+/// Whether a machine could have come to `state`; `present` says at which IDs there are targets.
+pub(crate) fn check(state: &State, present: &[bool; 16]) -> Result<(), &'static str> {
+    let sound = |ok: bool, what| if ok { Ok(()) } else { Err(what) };
+    sound(state.file.len() == 256 && state.scb.len() == SCBS && state.ram.len() == PROGRAM, "memories")?;
+    sound(state.file[usize::from(r::ALLONES)] == 0xff, "ALLONES")?;
+    sound(state.file[usize::from(r::ALLZEROS)] == 0, "ALLZEROS")?;
+    sound(state.ram_byte < 4 && state.pc < PROGRAM as u16, "sequencer address")?;
+    sound(state.sp < 4 && state.stack_read < 8, "stack")?;
+    sound(state.stack.iter().all(|pc| *pc < PROGRAM as u16), "stack")?;
+    sound(state.hcnt < 1 << 24 && state.stcnt < 1 << 24 && state.haddr < 1 << 40, "counters")?;
+    sound(state.fifo.len() <= FIFO && state.qin.len() <= 16 && state.qout.len() <= 16, "queues")?;
+    sound(state.seeprom.is_sound(), "serial EEPROM")?;
+    sound(state.selecting.is_none() || state.link.is_none(), "selection")?;
+    sound(state.run_at.is_none() || state.running() && !state.parked, "sequencer")?;
+    sound(state.commands.len() <= 16 * DEPTH, "commands")?;
+    for (n, task) in state.commands.iter().enumerate() {
+        sound(task.id <= state.next_id, "command number")?;
+        sound(!state.commands[..n].iter().any(|t| t.id == task.id), "command number")?;
+        sound(present.get(usize::from(task.unit)) == Some(&true), "command's target")?;
+        sound(task.data.len() as u64 <= PIECE.max(1 << 17) && task.pos as usize <= task.data.len(), "data")?;
+        sound(u64::from(task.want) <= PIECE && (512..=PIECE as u32).contains(&task.piece), "piece")?;
+        sound(task.stage != Stage::DataOut || task.data.len() < task.want as usize, "data")?;
+        sound((task.stage == Stage::Medium) == task.request.is_some(), "request")?;
+        if let Some(Access::Write { range, .. } | Access::Read(range) | Access::Verify(range)) = &task.access
+        {
+            sound(range.offset.checked_add(range.len).is_some() && task.done <= range.len, "range")?;
+        }
+        if let Some(Access::Compare(range) | Access::WriteSame { range, .. }) = &task.access {
+            sound(range.offset.checked_add(range.len).is_some() && task.done <= range.len, "range")?;
+        }
+        if let Some(request) = &task.request {
+            let with_data = matches!(request.kind, Kind::Read | Kind::Write | Kind::WriteThrough);
+            sound(task.access.is_some() && (request.len <= PIECE || !with_data), "request")?;
+            let writes = matches!(request.kind, Kind::Write | Kind::WriteThrough);
+            let same = matches!(task.access, Some(Access::WriteSame { .. }));
+            sound(!writes || same || task.data.len() as u64 == request.len, "request's data")?;
+            sound(request.id <= state.next_id, "request number")?;
+        }
+    }
+    if let Some(link) = &state.link {
+        sound(present.get(usize::from(link.unit)) == Some(&true), "connected target")?;
+        sound(matches!(link.phase, 0 | 0x40 | 0x80 | 0xa0 | 0xc0 | 0xe0), "phase")?;
+        sound(link.message_out.len() <= MESSAGES && link.message_in.len() <= MESSAGES, "messages")?;
+        sound(link.cdb.len() < 16, "command block")?;
+        let task = |id| state.commands.iter().find(|t| t.id == id && t.unit == link.unit);
+        sound(link.task.is_none_or(|id| task(id).is_some()), "connected command")?;
+        let empty = link.message_in.is_empty();
+        sound(!link.req || link.phase != 0xe0 || !empty, "message")?;
+        let stage = link.task.and_then(task).map(|t| t.stage);
+        let fits = match link.phase {
+            0x00 => stage == Some(Stage::DataOut),
+            0x40 => stage == Some(Stage::DataIn),
+            0xc0 => stage == Some(Stage::Status),
+            0x80 => link.task.is_none(),
+            _ => true,
+        };
+        sound(!(link.req || link.req_at.is_some()) || fits, "phase")?;
+    }
+    Ok(())
+}
