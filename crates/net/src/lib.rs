@@ -118,6 +118,28 @@ pub trait NetPort: Send {
     }
 }
 
+impl<P: NetPort + ?Sized> NetPort for Box<P> {
+    fn send(&mut self, now: VmInstant, frame: &[u8]) -> Sent {
+        (**self).send(now, frame)
+    }
+
+    fn receive(&mut self, now: VmInstant, take: &mut dyn FnMut(&[u8])) -> bool {
+        (**self).receive(now, take)
+    }
+
+    fn next_deadline(&self) -> Option<VmInstant> {
+        (**self).next_deadline()
+    }
+
+    fn link(&self) -> bool {
+        (**self).link()
+    }
+
+    fn set_waker(&mut self, waker: Waker) {
+        (**self).set_waker(waker);
+    }
+}
+
 /// A card whose frames the machine carries.
 pub trait NetClient {
     /// The frame that the transmitter holds ready. It stays the same until [`NetClient::sent`].

@@ -54,6 +54,16 @@ pub enum BuildError {
         /// Bytes there are.
         room: usize,
     },
+    /// More of something than the machine has room for.
+    #[error("{asked} {what}: the machine takes {most}")]
+    TooMany {
+        /// What.
+        what: &'static str,
+        /// How many were asked for.
+        asked: usize,
+        /// How many there can be.
+        most: usize,
+    },
     /// No such device.
     #[error("the machine has no device named {0}")]
     NoDevice(String),

@@ -11,9 +11,11 @@ use slotone_chipset_440bx::{
 };
 use slotone_firmware::{BootDevice, Firmware};
 use slotone_ide_atapi::{CdConfig, DiskConfig, Drive, IRQ14, IRQ15, PciIde, Timing};
+use slotone_net::MacAddress;
 use slotone_pci::{IntPin, Swizzle};
 use slotone_s3trio::S3Trio;
 use slotone_superio_w83977::{Kbc, SuperIo, Uart, kbc, uart};
+use slotone_tulip_nic::{Tulip, TulipConfig};
 use slotone_x86_cpu::{CpuModel, SoftCpu};
 
 use crate::board::{DeviceId, Sink};
@@ -48,15 +50,19 @@ pub mod name {
     pub const IDE: &str = "ide";
     /// S3 Trio64.
     pub const VGA: &str = "vga";
-    /// All of them, in the order in which they are added.
+    /// Those that every machine has, in the order in which they are added.
     pub const ALL: [&str; 13] =
         [HOST_BRIDGE, ISA_BRIDGE, IDE, PM, VGA, PIC, PIT, DMA, RTC, KBC, UART0, UART1, SUPER_IO];
+    /// 21140A network cards, as far as there are.
+    pub const NICS: [&str; 4] = ["nic0", "nic1", "nic2", "nic3"];
 }
 
 /// PCI slot of the PIIX4.
 const SLOT_PIIX4: u8 = 7;
 /// PCI slot of the S3.
 const SLOT_VGA: u8 = 8;
+/// PCI slots of the network cards.
+const SLOTS_NIC: [u8; 4] = [10, 11, 12, 13];
 /// Least and most memory in MiB.
 const MEMORY_MIB: (u64, u64) = (4, 3686);
 
@@ -85,6 +91,9 @@ pub struct VirtualServer2005 {
     pub rtc: DateTime,
     /// Primary master and slave, secondary master and slave.
     pub ide: [IdeDrive; 4],
+    /// Addresses of the 21140A network cards, at most four. [`MachineBuilder::network`] plugs a card (by its name in [`name::NICS`]) into a network;
+    /// until then its cable is out.
+    pub nics: Vec<MacAddress>,
     /// Boot order of our BIOS.
     pub boot: Vec<BootDevice>,
     /// Device ID of the host bridge: 7192h, 7190h or 1237h.
@@ -106,6 +115,7 @@ impl VirtualServer2005 {
             clock: ClockMode::Real,
             rtc: DateTime::new(2005, 9, 20, 0, 0, 0).expect("a date"),
             ide: Default::default(),
+            nics: Vec::new(),
             boot: vec![BootDevice::Cd, BootDevice::Floppy, BootDevice::HardDisk],
             chipset_id: 0x7192,
             bios: None,
@@ -151,7 +161,7 @@ fn drive(drive: &IdeDrive, position: usize, seed: u64) -> Option<Drive> {
 /// ```
 ///
 /// # Errors
-/// [`BuildError`]: a memory size out of range, ROM images that do not fit, no room on the host.
+/// [`BuildError`]: a memory size out of range, more network cards than slots, ROM images that do not fit, no room on the host.
 pub fn virtual_server_2005(config: &VirtualServer2005) -> Result<MachineBuilder, BuildError> {
     let (least, most) = MEMORY_MIB;
     if !(least..=most).contains(&config.memory_mib) {
@@ -187,6 +197,19 @@ pub fn virtual_server_2005(config: &VirtualServer2005) -> Result<MachineBuilder,
     let vga = b.add_pci(name::VGA, SLOT_VGA, S3Trio::new())?;
     let video = config.video_bios.clone().unwrap_or_else(|| slotone_firmware::video_rom().to_vec());
     b.rom(vga, S3Trio::ROM, &video)?;
+
+    if config.nics.len() > SLOTS_NIC.len() {
+        return Err(BuildError::TooMany {
+            what: "network cards",
+            asked: config.nics.len(),
+            most: SLOTS_NIC.len(),
+        });
+    }
+    let mut on_pirq_a = vec![(vga, S3Trio::INTA)];
+    for (port, (mac, slot)) in config.nics.iter().zip(SLOTS_NIC).enumerate() {
+        let card = Tulip::new(TulipConfig { port: port as u8, ..TulipConfig::new(*mac) });
+        on_pirq_a.push((b.add_pci(name::NICS[port], slot, card)?, Tulip::INTA));
+    }
 
     let pic = b.add(name::PIC, Pic::new())?;
     let pit = b.add(name::PIT, Pit::new())?;
@@ -225,8 +248,11 @@ pub fn virtual_server_2005(config: &VirtualServer2005) -> Result<MachineBuilder,
     to(&mut b, isa, isa_bridge::pin::GATE2, pit, pit::pin::GATE2);
     to(&mut b, rtc, rtc::pin::NMI_MASK, isa, isa_bridge::pin::NMI_MASK);
     to(&mut b, isa, isa_bridge::pin::RTC_UPPER, rtc, rtc::pin::UPPER);
+    // INTA# of every slot, wired straight.
     let pirq = Swizzle::Straight.route(SLOT_VGA, IntPin::A);
-    to(&mut b, vga, S3Trio::INTA, isa, isa_bridge::pin::pirq(pirq));
+    for (card, inta) in on_pirq_a {
+        to(&mut b, card, inta, isa, isa_bridge::pin::pirq(pirq));
+    }
     b.wire(isa, isa_bridge::pin::A20, Sink::CpuA20);
     b.wire(kbc, kbc::pin::A20, Sink::CpuA20);
     b.wire(isa, isa_bridge::pin::NMI, Sink::CpuNmi);

@@ -5,8 +5,11 @@ use std::str::FromStr;
 
 use clap::{ArgAction, Parser, ValueEnum};
 use slotone_host::BackendSpec;
+use slotone_vnet::dhcp::DhcpSpec;
+use slotone_vnet::spec::NicSpec;
 
 use super::failure::Failure;
+use super::network::PcapArg;
 
 /// The PC that Microsoft Virtual Server 2005 emulated. Without arguments it boots its built-in demonstration.
 #[derive(Debug, Parser)]
@@ -59,10 +62,10 @@ pub(crate) struct Args {
     pub(crate) fdb: Option<PathBuf>,
     /// Network card: none, internal[=NAME], external=IFACE, tap=IFACE, socket=PATH, nat[,forward=..]; up to 4
     #[arg(long, value_name = "MODE[,mac=..]")]
-    pub(crate) nic: Vec<String>,
-    /// DHCP server of an internal network
-    #[arg(long, value_name = "NETWORK=CIDR|off")]
-    pub(crate) dhcp: Vec<String>,
+    pub(crate) nic: Vec<NicSpec>,
+    /// DHCP server of an internal network (on unless NETWORK=off)
+    #[arg(long, value_name = "NETWORK=CIDR[,key=value..]")]
+    pub(crate) dhcp: Vec<DhcpSpec>,
     /// Serial port: none, stdio, file=PATH, unix=PATH, pty, host=DEVICE; once or twice
     #[arg(long, value_name = "BACKEND")]
     pub(crate) serial: Vec<BackendSpec>,
@@ -137,7 +140,7 @@ pub(crate) struct Args {
     pub(crate) replay: Option<PathBuf>,
     /// Capture a network card's traffic
     #[arg(long, value_name = "NIC=FILE")]
-    pub(crate) pcap: Vec<String>,
+    pub(crate) pcap: Vec<PcapArg>,
     /// Trace devices' registers
     #[arg(long, value_name = "DEVICE[,DEVICE]")]
     pub(crate) trace: Vec<String>,
@@ -384,8 +387,6 @@ impl Args {
             ("--scsi", !self.scsi.is_empty()),
             ("--fda", self.fda.is_some()),
             ("--fdb", self.fdb.is_some()),
-            ("--nic", self.nic.iter().any(|n| n != "none")),
-            ("--dhcp", !self.dhcp.is_empty()),
             ("--parallel", self.parallel.as_ref().is_some_and(|p| *p != BackendSpec::None)),
             ("--option-rom", self.option_rom.is_some()),
             ("--control", self.control.is_some()),
@@ -394,7 +395,6 @@ impl Args {
             ("--screen vnc and web", self.screen == Some(ScreenArg::Remote)),
             ("--record", self.record.is_some()),
             ("--replay", self.replay.is_some()),
-            ("--pcap", !self.pcap.is_empty()),
             ("--trace", !self.trace.is_empty()),
             ("--gdb", self.gdb.is_some()),
             ("--boot scsi", self.boot.contains(&BootDevice::Scsi)),

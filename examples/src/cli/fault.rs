@@ -61,11 +61,13 @@ pub(crate) fn break_devices(builder: &mut MachineBuilder, args: &Args) -> Result
             continue;
         }
         let Ok(id) = builder.find(device) else {
-            let known = [DRIVES.as_slice(), name::ALL.as_slice()].concat().join(", ");
+            let known = [DRIVES.as_slice(), name::ALL.as_slice(), name::NICS.as_slice()].concat().join(", ");
             return Err(Failure::usage(format!("--fault {device}: no such device; choose one of {known}")));
         };
         match kind.as_deref() {
             None | Some("dead") => builder.remove(id)?,
+            // What is wrong with a network is the network's matter.
+            Some(_) if name::NICS.contains(&device.as_str()) => builder,
             Some(other) => {
                 return Err(Failure::usage(format!(
                     "--fault {device}={other}: this device can only be dead"

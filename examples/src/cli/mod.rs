@@ -6,6 +6,7 @@ mod failure;
 mod fault;
 mod grid;
 mod images;
+mod network;
 mod run;
 mod screen;
 mod session;

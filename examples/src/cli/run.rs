@@ -13,6 +13,7 @@ use super::args::{Args, BootDevice, ClockArg, DiskArg, RtcTime, TripleFaultArg, 
 use super::failure::Failure;
 use super::fault;
 use super::images;
+use super::network::{self, Networks};
 use super::screen::{Keyboard, Screen};
 use super::session::{End, Session};
 
@@ -40,6 +41,7 @@ pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
         builder.linux(image).map_err(named)?;
     }
     fault::break_devices(&mut builder, args)?;
+    let networks = Networks::plug(&mut builder, args)?;
     let mut machine = builder.build()?;
     if let Some(path) = &args.restore {
         let bytes = images::file(path)?;
@@ -70,6 +72,7 @@ pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
     if let (Some(path), None) = (&args.save, args.save_at) {
         session.save(path)?;
     }
+    networks.finish(session.machine.now())?;
     if args.stats {
         print_stats(&session)?;
     }
@@ -119,6 +122,7 @@ pub(crate) fn machine_config(args: &Args) -> Result<VirtualServer2005, Failure> 
     let mut config = VirtualServer2005 {
         memory_mib: args.memory,
         seed: args.seed,
+        nics: network::addresses(args),
         clock: match args.clock {
             ClockArg::Real => ClockMode::Real,
             ClockArg::Counted => ClockMode::Counted,
@@ -215,6 +219,8 @@ pub(crate) fn print_stats(session: &Session) -> Result<(), Failure> {
         "interrupts": board.interrupts,
         "disk_requests": board.disk_requests,
         "disk_bytes": board.disk_bytes,
+        "frames": board.frames,
+        "frame_bytes": board.frame_bytes,
         "maps": board.maps,
         "state_sha256": hash,
     });

@@ -8,7 +8,7 @@ use crate::acpi::checksum;
 pub(crate) const ROUTABLE: u16 = 0xDEB8;
 
 /// The slots of the board that hold cards.
-const SLOTS: core::ops::RangeInclusive<u8> = 8..=15;
+const SLOTS: core::ops::RangeInclusive<u8> = 8..=17;
 
 /// The entries of the PCI interrupt routing table, 16 bytes each.
 pub(crate) fn routing_entries(firmware: &Firmware) -> Vec<u8> {

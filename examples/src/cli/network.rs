@@ -1,0 +1,187 @@
+//! Network cards and what they are plugged into: `--nic`, `--dhcp`, `--pcap` and the faults of networks.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::BufWriter;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::{Arc, Mutex};
+
+use slotone_bus::VmInstant;
+use slotone_net::{MacAddress, NetPort, NotConnected};
+use slotone_tulip_nic::Tulip;
+use slotone_vmm_core::MachineBuilder;
+use slotone_vmm_core::vs2005::name;
+use slotone_vnet::dhcp::{self, DhcpSpec};
+use slotone_vnet::fault::{Faults, Faulty};
+use slotone_vnet::mac;
+use slotone_vnet::pcap::{Captured, Writer};
+use slotone_vnet::spec::NicMode;
+use slotone_vnet::switch::{PortOptions, Switch};
+
+use super::args::{Args, ClockArg};
+use super::failure::Failure;
+
+/// `NIC=FILE`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PcapArg {
+    /// 0 to 3.
+    nic: usize,
+    path: PathBuf,
+}
+
+impl FromStr for PcapArg {
+    type Err = String;
+    fn from_str(s: &str) -> Result<Self, String> {
+        let (nic, path) =
+            s.split_once('=').filter(|(_, path)| !path.is_empty()).ok_or("expected NIC=FILE")?;
+        let digit = nic.strip_prefix("nic").unwrap_or(nic);
+        let nic = digit.parse().ok().filter(|n| *n < name::NICS.len()).ok_or("a card is nic0 to nic3")?;
+        Ok(Self { nic, path: path.into() })
+    }
+}
+
+/// The addresses of the cards: those given, or our own, stable for the same seed and first disk.
+pub(crate) fn addresses(args: &Args) -> Vec<MacAddress> {
+    let mut seed = args.seed;
+    if args.clock == ClockArg::Real {
+        // Two machines with different disks are to differ; a counted run is to be the same run anywhere.
+        let mut hasher = DefaultHasher::new();
+        args.hda.as_ref().map(|disk| std::fs::canonicalize(&disk.path).ok()).hash(&mut hasher);
+        seed ^= hasher.finish();
+    }
+    args.nic.iter().zip(0..).map(|(nic, i)| nic.mac.unwrap_or_else(|| mac::from_seed(seed, i))).collect()
+}
+
+/// A DHCP server that is on one of the machine's networks, and the file that keeps its leases.
+type Leases = (Arc<Mutex<dhcp::Server>>, Option<PathBuf>);
+
+/// The networks that the machine's cards are on.
+#[derive(Default)]
+pub(crate) struct Networks {
+    internal: BTreeMap<String, Switch>,
+    leases: Vec<Leases>,
+    captures: Vec<(PathBuf, Arc<Mutex<Writer<BufWriter<File>>>>)>,
+}
+
+impl std::fmt::Debug for Networks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Networks").field("internal", &self.internal).finish_non_exhaustive()
+    }
+}
+
+impl Networks {
+    /// Plugs every card of the machine in.
+    pub(crate) fn plug(builder: &mut MachineBuilder, args: &Args) -> Result<Self, Failure> {
+        let mut networks = Self::default();
+        for spec in &args.dhcp {
+            let used = args.nic.iter().any(|n| n.mode == NicMode::Internal(spec.network.clone()));
+            if !used {
+                return Err(Failure::usage(format!(
+                    "--dhcp {0}: no card is on that network; add --nic internal={0}",
+                    spec.network
+                )));
+            }
+        }
+        if let Some(pcap) = args.pcap.iter().find(|p| p.nic >= args.nic.len()) {
+            return Err(Failure::usage(format!("--pcap nic{}: the machine has no such card", pcap.nic)));
+        }
+        for (i, (nic, mac)) in args.nic.iter().zip(addresses(args)).enumerate() {
+            let Ok(id) = builder.find(name::NICS[i]) else { continue };
+            let mut port: Box<dyn NetPort> = match &nic.mode {
+                NicMode::None => Box::new(NotConnected),
+                NicMode::Internal(network) => {
+                    let options = PortOptions {
+                        mac: Some(mac),
+                        promiscuous: nic.promiscuous,
+                        isolated: nic.isolated,
+                        ..PortOptions::default()
+                    };
+                    let port = networks.switch(network, args)?.port(options);
+                    Box::new(port.map_err(|e| {
+                        Failure::usage(format!("--nic internal={network}: {e}; give each card its own mac="))
+                    })?)
+                }
+                _ => {
+                    return Err(Failure::usage(
+                        "--nic: this mode is not in this build; see STATUS.md for what is",
+                    ));
+                }
+            };
+            if let Some(faults) = faults(args, name::NICS[i])? {
+                port = Box::new(Faulty::new(port, faults));
+            }
+            for pcap in args.pcap.iter().filter(|p| p.nic == i) {
+                let writer = networks.capture(pcap)?;
+                port = Box::new(Captured::new(port, writer));
+            }
+            builder.network::<Tulip>(id, port);
+        }
+        Ok(networks)
+    }
+
+    /// The switch of an internal network, made with its DHCP server by the first card on it.
+    fn switch(&mut self, network: &str, args: &Args) -> Result<&Switch, Failure> {
+        if !self.internal.contains_key(network) {
+            let switch = Switch::new();
+            let given = args.dhcp.iter().rfind(|spec| spec.network == network);
+            let default = DhcpSpec {
+                network: network.into(),
+                config: Some(dhcp::Config::for_network(network)),
+                leases: None,
+            };
+            let spec = given.unwrap_or(&default);
+            if let Some(config) = &spec.config {
+                let bad = |e: &dyn std::fmt::Display| Failure::usage(format!("--dhcp {network}: {e}"));
+                let mut server = dhcp::Server::new(config.clone()).map_err(|e| bad(&e))?;
+                if let Some(path) = &spec.leases {
+                    server.load(VmInstant::ZERO, path).map_err(|e| bad(&e))?;
+                }
+                let server = Arc::new(Mutex::new(server));
+                switch.station(Arc::clone(&server)).map_err(|e| bad(&e))?;
+                self.leases.push((server, spec.leases.clone()));
+            }
+            self.internal.insert(network.into(), switch);
+        }
+        Ok(&self.internal[network])
+    }
+
+    fn capture(&mut self, pcap: &PcapArg) -> Result<Arc<Mutex<Writer<BufWriter<File>>>>, Failure> {
+        let file = File::create(&pcap.path).map_err(|e| {
+            Failure::usage(format!(
+                "--pcap {}: {e}; check the folder and its permissions",
+                pcap.path.display()
+            ))
+        })?;
+        let epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let writer = Writer::new(BufWriter::new(file), epoch.map_or(0, |d| d.as_secs()));
+        let writer = Arc::new(Mutex::new(writer));
+        self.captures.push((pcap.path.clone(), Arc::clone(&writer)));
+        Ok(writer)
+    }
+
+    /// Writes what is to outlive the run: leases and captures.
+    pub(crate) fn finish(&self, now: VmInstant) -> Result<(), Failure> {
+        for (server, path) in &self.leases {
+            if let (Ok(mut server), Some(path)) = (server.lock(), path) {
+                server.save(now, path).map_err(|e| Failure::usage(format!("--dhcp: {e}")))?;
+            }
+        }
+        for (path, writer) in &self.captures {
+            if let Ok(mut writer) = writer.lock() {
+                writer.flush().map_err(|e| {
+                    Failure::usage(format!("--pcap {}: {e}; the file is not complete", path.display()))
+                })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What `--fault nicN=loss=..` says about a card's network; a dead card is taken out with the other devices.
+fn faults(args: &Args, card: &str) -> Result<Option<Faults>, Failure> {
+    let mut kinds = args.fault.iter().filter(|f| f.device == card).filter_map(|f| f.kind.as_deref());
+    let Some(kind) = kinds.rfind(|kind| *kind != "dead") else { return Ok(None) };
+    kind.parse().map(Some).map_err(|e| Failure::usage(format!("--fault {card}={e}, or dead")))
+}
