@@ -2,6 +2,7 @@
 
 use crate::fast_mem::CodePage;
 use crate::state::{Core, Fallible, Pins};
+use slotone_bus::mem::PAGE_SIZE;
 
 /// How a handler leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,6 +107,8 @@ pub(crate) struct Block {
     pub(crate) count: u32,
     /// Bytes of code.
     pub(crate) bytes: u32,
+    /// Where they are kept, an index into [`BlockCache::code`].
+    code_at: u32,
     pub(crate) generation: u32,
     pub(crate) code: CodePage,
     /// [`Core::page_epoch`](crate::state::Core::page_epoch) when `code` was last known to be at the key's address.
@@ -154,6 +157,8 @@ pub(crate) struct BlockCache {
     pub(crate) blocks: Vec<Block>,
     pub(crate) ops: Vec<Op>,
     pub(crate) links: Vec<Link>,
+    /// The bytes that blocks were decoded from.
+    code: Vec<u8>,
     /// How often everything was dropped.
     pub(crate) clears: u64,
     buckets: Box<[u32]>,
@@ -176,6 +181,7 @@ impl BlockCache {
             blocks: Vec::new(),
             ops: Vec::new(),
             links: Vec::new(),
+            code: Vec::new(),
             clears: 0,
             buckets: vec![NO_BLOCK; BUCKETS].into(),
             jumps: vec![NO_JUMP; JUMPS].into(),
@@ -193,12 +199,12 @@ impl BlockCache {
         physical << 16 | u64::from(mode)
     }
 
-    /// The valid block of a key.
+    /// The block of a key, stale or not.
     pub(crate) fn find(&self, key: u64) -> Option<u32> {
         let mut i = self.buckets[bucket(key)];
         while i != NO_BLOCK {
             let b = &self.blocks[i as usize];
-            if b.key == key && b.code.generation() == b.generation {
+            if b.key == key {
                 return Some(i);
             }
             i = b.next;
@@ -206,21 +212,53 @@ impl BlockCache {
         None
     }
 
-    /// Adds a block whose instructions are the last `count` of `ops`. A stale one of the same key is replaced.
+    /// Whether the block is what its page holds. One whose page was written to is good again if its own bytes are
+    /// the same: pages that hold code and data would be decoded over and over.
+    pub(crate) fn check(&mut self, core: &mut Core, id: u32) -> bool {
+        let block = &mut self.blocks[id as usize];
+        let generation = block.code.generation();
+        if generation == block.generation {
+            return true;
+        }
+        let physical = block.key >> 16;
+        let code = &self.code[block.code_at as usize..][..block.bytes as usize];
+        let same = block.code.holds(physical as usize % PAGE_SIZE, code);
+        if same {
+            core.mark_code(block.code.page(), physical, code.len());
+            block.generation = generation;
+        }
+        same
+    }
+
+    /// Adds a block whose instructions are the last `count` of `ops`, decoded from `bytes`. One of the same key is
+    /// replaced.
     pub(crate) fn insert(
         &mut self,
         key: u64,
         count: u32,
-        bytes: u32,
+        bytes: &[u8],
         code: CodePage,
         page_epoch: u32,
     ) -> u32 {
+        let code_at = self.code.len() as u32;
+        self.code.extend_from_slice(bytes);
+        let bytes = bytes.len() as u32;
         let fall = self.new_link();
         let first = self.ops.len() as u32 - count;
         let head = bucket(key);
         let generation = code.generation();
-        let mut block =
-            Block { first, count, bytes, generation, code, page_epoch, fall, key, next: self.buckets[head] };
+        let mut block = Block {
+            first,
+            count,
+            bytes,
+            code_at,
+            generation,
+            code,
+            page_epoch,
+            fall,
+            key,
+            next: self.buckets[head],
+        };
         let mut i = block.next;
         while i != NO_BLOCK {
             let b = &mut self.blocks[i as usize];
@@ -246,6 +284,7 @@ impl BlockCache {
         self.blocks.clear();
         self.ops.clear();
         self.links.clear();
+        self.code.clear();
         self.clears += 1;
         self.buckets.fill(NO_BLOCK);
         self.jumps.fill(NO_JUMP);

@@ -35,9 +35,15 @@ struct Entry {
 
 const EMPTY: Entry = Entry { tag_r: NONE, tag_w: NONE, host: std::ptr::null_mut() };
 
+/// Buckets of [`Tlb::writable`].
+const WRITABLE: usize = 1024;
+
 /// The translation cache of plain RAM: from linear pages to host memory.
 pub(crate) struct Tlb {
     entries: Box<[Entry; TLB_ALL]>,
+    /// How many entries may write to a host page whose address falls into the bucket: mostly none, and then
+    /// [`Tlb::protect`] has nothing to look for.
+    writable: Box<[u16; WRITABLE]>,
 }
 
 // SAFETY: the pointers are used only inside `Cpu::run` (see the head of this module), which borrows the CPU exclusively.
@@ -49,9 +55,14 @@ pub(crate) fn tlb_index(part: usize, linear: u32) -> usize {
     ((linear >> 12) as usize & (TLB_SIZE - 1) | part) & (TLB_ALL - 1)
 }
 
+/// The bucket of [`Tlb::writable`] of a host page.
+fn bucket(host: *mut u8) -> usize {
+    (host as usize / PAGE_SIZE) % WRITABLE
+}
+
 impl Tlb {
     pub(crate) fn new() -> Self {
-        Self { entries: Box::new([EMPTY; TLB_ALL]) }
+        Self { entries: Box::new([EMPTY; TLB_ALL]), writable: Box::new([0; WRITABLE]) }
     }
 
     /// Reads if the page is at hand and the access does not leave it.
@@ -106,24 +117,45 @@ impl Tlb {
     pub(crate) fn fill(&mut self, index: usize, linear: u32, page: &HostPage, write: bool) {
         let tag = linear & !OFFSET;
         let tag_w = if write { tag } else { NONE };
-        self.entries[index] = Entry { tag_r: tag, tag_w, host: page.data().as_ptr() };
+        self.replace(index, Entry { tag_r: tag, tag_w, host: page.data().as_ptr() });
+    }
+
+    fn replace(&mut self, index: usize, new: Entry) {
+        let old = std::mem::replace(&mut self.entries[index], new);
+        if old.tag_w != NONE {
+            self.writable[bucket(old.host)] -= 1;
+        }
+        if new.tag_w != NONE {
+            self.writable[bucket(new.host)] += 1;
+        }
     }
 
     /// Empties one entry.
     pub(crate) fn clear(&mut self, index: usize) {
-        self.entries[index] = EMPTY;
+        self.replace(index, EMPTY);
     }
 
     /// Empties all.
     pub(crate) fn flush(&mut self) {
         self.entries[..PART_ALIGNED].fill(EMPTY);
+        self.writable.fill(0);
     }
 
-    /// Takes the right to write to a page away: it holds code now.
-    pub(crate) fn protect(&mut self, page: &HostPage) {
+    /// Takes the right to write to a page away: it holds code now. `physical` is where it is likely to be mapped,
+    /// modulo the size of the TLB: as without paging, and in the kernels of most systems.
+    pub(crate) fn protect(&mut self, page: &HostPage, physical: u64) {
         let host = page.data().as_ptr();
-        for e in self.entries[..PART_ALIGNED].iter_mut().filter(|e| e.host == host) {
-            e.tag_w = NONE;
+        let left = &mut self.writable[bucket(host)];
+        let mut protect = |e: &mut Entry| {
+            if e.host == host && e.tag_w != NONE {
+                e.tag_w = NONE;
+                *left -= 1;
+            }
+            *left != 0
+        };
+        let likely = tlb_index(PART_SYSTEM, physical as u32);
+        if protect(&mut self.entries[likely]) {
+            let _ = self.entries[..PART_ALIGNED].iter_mut().all(protect);
         }
     }
 
@@ -191,22 +223,37 @@ pub(crate) fn copy_to(page: &HostPage, offset: usize, data: &[u8]) {
 pub(crate) struct CodePage {
     state: NonNull<PageState>,
     /// Keeps `state` alive.
-    _page: HostPage,
+    page: HostPage,
 }
 
-// SAFETY: `PageState` is atomics, and `_page` keeps it alive wherever this goes.
+// SAFETY: `PageState` is atomics, and `page` keeps it alive wherever this goes.
 unsafe impl Send for CodePage {}
 
 impl CodePage {
     pub(crate) fn new(page: HostPage) -> Self {
-        Self { state: NonNull::from(page.state()), _page: page }
+        Self { state: NonNull::from(page.state()), page }
     }
 
     /// The generation now.
     #[inline(always)]
     pub(crate) fn generation(&self) -> u32 {
-        // SAFETY: the state lives as long as `_page`, whose allocation does not move it.
+        // SAFETY: the state lives as long as `page`, whose allocation does not move it.
         unsafe { self.state.as_ref() }.generation()
+    }
+
+    /// The page itself.
+    pub(crate) fn page(&self) -> &HostPage {
+        &self.page
+    }
+
+    /// Whether `bytes` are what is at `offset` now.
+    pub(crate) fn holds(&self, offset: usize, bytes: &[u8]) -> bool {
+        let mut now = [0; 64];
+        bytes.chunks(now.len()).enumerate().all(|(i, part)| {
+            let now = &mut now[..part.len()];
+            copy_from(&self.page, offset + 64 * i, now);
+            now == part
+        })
     }
 
     /// Whether it is this page.

@@ -6,7 +6,7 @@ use crate::int::Int;
 use crate::model;
 use crate::state::*;
 use slotone_bus::cpu::{CpuBus, PageMap};
-use slotone_bus::mem::PAGE_SIZE;
+use slotone_bus::mem::{HostPage, PAGE_SIZE};
 
 const PRESENT: u64 = 1 << 0;
 const WRITABLE: u64 = 1 << 1;
@@ -292,7 +292,7 @@ impl Core {
         }
     }
 
-    /// Writes physical memory; the bytes lie on one page. Says whether that is RAM without code now.
+    /// Writes physical memory; the bytes lie on one page. Says whether that is RAM without code.
     pub(crate) fn phys_write(&mut self, pins: &mut Pins<'_>, at: u64, data: &[u8]) -> bool {
         let offset = at as usize % PAGE_SIZE;
         let page = self.phys.page(pins.bus, (at >> 12) as u32);
@@ -302,9 +302,8 @@ impl Core {
                 return true;
             }
             if p.state().wrote(offset..offset + data.len()) {
-                self.code_changed = true;
+                // The code here is likely to be run again: only a second store makes the page quick to write to.
                 self.poke();
-                return true;
             }
             return false;
         }
@@ -521,9 +520,13 @@ impl Core {
         self.page_epoch = self.page_epoch.wrapping_add(1) | PAGE_EPOCH;
     }
 
-    /// A page is about to hold decoded code: stores to it go the slow way from now on.
-    pub(crate) fn protect_code(&mut self, page: &slotone_bus::mem::HostPage) {
-        self.tlb.protect(page);
+    /// Notes that bytes of a page were decoded: stores to the page go the slow way from now on.
+    pub(crate) fn mark_code(&mut self, page: &HostPage, physical: u64, len: usize) {
+        if page.state().code() == 0 {
+            self.tlb.protect(page, physical);
+        }
+        let offset = physical as usize % PAGE_SIZE;
+        page.state().mark_code(offset..offset + len);
     }
 
     /// Loads the page-directory-pointer registers that CR3 names.

@@ -206,12 +206,12 @@ impl Front {
     ) -> Option<u32> {
         core.index = 0;
         if let Some((id, _)) = cache.jump(linear, core.mode) {
-            // The TLB has changed since, but perhaps not here.
+            // The TLB or the page has changed since, but perhaps not here.
             let block = &cache.blocks[id as usize];
-            if block.code.generation() == block.generation
-                && Self::fits(core, block.bytes)
+            if Self::fits(core, block.bytes)
                 && block.page_epoch == core.page_epoch
                 && core.still_maps(linear, block.key >> 16)
+                && cache.check(core, id)
             {
                 cache.remember_jump(linear, core.epoch, core.mode, id);
                 return Some(id);
@@ -244,13 +244,12 @@ impl Front {
             return Self::fetch_single(core, pins, linear, in_segment);
         };
         // A block of the same address may be of memory that was there before.
-        let usable = |&id: &u32| {
+        if let Some(id) = cache.find(key) {
             let block = &cache.blocks[id as usize];
-            block.code.is(&page) && Self::fits(core, block.bytes)
-        };
-        if let Some(id) = cache.find(key).filter(usable) {
-            cache.blocks[id as usize].page_epoch = core.page_epoch;
-            return Ok(Code::Block(id));
+            if block.code.is(&page) && Self::fits(core, block.bytes) && cache.check(core, id) {
+                cache.blocks[id as usize].page_epoch = core.page_epoch;
+                return Ok(Code::Block(id));
+            }
         }
         let mut bytes = [0; MAX_BLOCK * MAX_LEN];
         let have = here.min(bytes.len());
@@ -281,11 +280,8 @@ impl Front {
         if count == 0 {
             return Self::fetch_straddler(core, cache, pins, linear, in_segment, key, page);
         }
-        if page.state().code() == 0 {
-            core.protect_code(&page);
-        }
-        page.state().mark_code(offset..offset + at);
-        Ok(Code::Block(cache.insert(key, count, at as u32, CodePage::new(page), core.page_epoch)))
+        core.mark_code(&page, physical, at);
+        Ok(Code::Block(cache.insert(key, count, &bytes[..at], CodePage::new(page), core.page_epoch)))
     }
 
     /// An instruction on two pages.
@@ -322,12 +318,8 @@ impl Front {
         let mut op = found.op;
         op.end = u16::from(op.len);
         let beyond = usize::from(op.len).saturating_sub(here).max(1);
-        for (page, range) in [(&page, offset..PAGE_SIZE), (&next, 0..beyond)] {
-            if page.state().code() == 0 {
-                core.protect_code(page);
-            }
-            page.state().mark_code(range);
-        }
+        core.mark_code(&page, key >> 16, here);
+        core.mark_code(&next, u64::from(second) << 12, beyond);
         let pages = [CodePage::new(page), CodePage::new(next)];
         let generations = [pages[0].generation(), pages[1].generation()];
         let page_epoch = core.page_epoch;

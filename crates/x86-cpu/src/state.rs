@@ -167,8 +167,6 @@ pub(crate) struct Core {
     pub(crate) eip_exact: bool,
     /// The budget, or less: the run loop looks around when this many instructions have retired.
     pub(crate) limit: u64,
-    /// The running block's page changed under it.
-    pub(crate) code_changed: bool,
 }
 
 /// Model-specific registers that are stored.
@@ -272,7 +270,6 @@ impl Core {
             large_regions: [0; 32],
             eip_exact: false,
             limit: 0,
-            code_changed: false,
         };
         core.reset(CpuReset::Power);
         core

@@ -86,7 +86,8 @@ impl Core {
             self.pdpte = self.load_pdptes(p, self.cr3)?;
         }
         self.cr0 = v;
-        if changed & (CR0_PG | CR0_WP | CR0_PE) != 0 {
+        // Without paging protection changes no translation: going to real mode and back is cheap.
+        if changed & CR0_PG != 0 || changed & CR0_WP != 0 && v & CR0_PG != 0 {
             self.flush_tlb(true);
         }
         if changed & CR0_PE != 0 && v & CR0_PE != 0 {
