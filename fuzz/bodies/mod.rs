@@ -12,6 +12,7 @@ mod pci;
 mod scsi;
 pub mod text;
 mod vhd;
+mod vhd_parts;
 
 pub use bus::bus;
 pub use cpu::cpu;
@@ -22,8 +23,9 @@ pub use devices::{
 pub use firmware::firmware;
 pub use machine::machine;
 pub use pci::pci;
-pub use scsi::scsi_cd;
+pub use scsi::{scsi_cdrom, scsi_disk};
 pub use vhd::{vhd_disk, vhd_open};
+pub use vhd_parts::{vhd_chain, vhd_footer, vhd_header, vhd_locators};
 
 /// A body: takes an input and panics if something is wrong.
 pub type Body = fn(&[u8]);
@@ -44,11 +46,16 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("machine", machine),
     ("pci", pci),
     ("s3trio", s3trio),
-    ("scsi_cd", scsi_cd),
+    ("scsi_cdrom", scsi_cdrom),
+    ("scsi_disk", scsi_disk),
     ("superio_config", superio_config),
     ("superio_kbc", superio_kbc),
     ("superio_uart", superio_uart),
+    ("vhd_chain", vhd_chain),
     ("vhd_disk", vhd_disk),
+    ("vhd_footer", vhd_footer),
+    ("vhd_header", vhd_header),
+    ("vhd_locators", vhd_locators),
     ("vhd_open", vhd_open),
 ];
 

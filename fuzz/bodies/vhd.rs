@@ -1,4 +1,5 @@
-//! Virtual hard disks: any bytes as an image (`vhd_open`), and any operations on a good one (`vhd_disk`).
+//! Virtual hard disks as a whole: `vhd_open` takes any bytes as an image, opens, reads, writes, closes and opens it again; `vhd_disk` does any
+//! operations on a good one. The parts are in `vhd_parts.rs`.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::ops::Range;
@@ -69,7 +70,7 @@ impl Storage for Limited {
 const PARENT: DiskId = DiskId([7; 16]);
 
 /// The parent that differencing images find: 64 blocks of 4 KiB, the first two written.
-fn parent() -> Arc<MemStorage> {
+pub(super) fn parent() -> Arc<MemStorage> {
     let storage = Arc::new(MemStorage::new());
     let options = CreateOptions::dynamic(64 * 4096).block_size(4096).id(PARENT).time_stamp(1);
     let disk = options.create_in(storage.clone(), "/p.vhd", &OpenOptions::new(), None).expect("a parent");
@@ -78,7 +79,7 @@ fn parent() -> Arc<MemStorage> {
     storage
 }
 
-fn options(parent: &Arc<MemStorage>) -> OpenOptions {
+pub(super) fn options(parent: &Arc<MemStorage>) -> OpenOptions {
     let images = vec![(PathBuf::from("/p.vhd"), parent.clone() as Arc<dyn Storage>)];
     OpenOptions::new().resolver(Arc::new(MemResolver { images })).table_limit(1 << 20).bitmap_limit(1 << 16)
 }
@@ -121,7 +122,7 @@ fn extents(disk: &Vhd, content: &[u8]) {
     }
 }
 
-fn one_image(bytes: &[u8]) {
+pub(super) fn one_image(bytes: &[u8]) {
     let base = parent();
     let open = |storage: &Arc<Limited>, read_only| {
         let storage: Arc<dyn Storage> = storage.clone();
