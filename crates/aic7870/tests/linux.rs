@@ -1,0 +1,195 @@
+//! The sequencer program that Linux ships, unmodified, with a small driver around it. The program is not ours and not in the tree:
+//! SLOTONE_AIC7XXX_SEQ names `drivers/scsi/aic7xxx/aic7xxx_seq.h_shipped` of a kernel's source; without it these tests say so.
+
+mod common;
+
+use common::Board;
+use common::linux::{End, Linux, Shipped};
+use slotone_aic7870::asm::{assemble, disassemble};
+use slotone_aic7870::{Aic7870Config, Timing};
+
+const INQUIRY: [u8; 6] = [0x12, 0, 0, 0, 36, 0];
+const READY: [u8; 6] = [0; 6];
+
+fn shipped() -> Option<Shipped> {
+    let found = Shipped::find();
+    if found.is_none() {
+        eprintln!("SKIP: SLOTONE_AIC7XXX_SEQ is not set; the kernel's program cannot be tried");
+    }
+    found
+}
+
+fn read10(lba: u32, blocks: u16) -> Vec<u8> {
+    let mut cdb = vec![0x28, 0];
+    cdb.extend(lba.to_be_bytes());
+    cdb.push(0);
+    cdb.extend(blocks.to_be_bytes());
+    cdb.push(0);
+    cdb
+}
+
+fn write10(lba: u32, blocks: u16) -> Vec<u8> {
+    let mut cdb = read10(lba, blocks);
+    cdb[0] = 0x2a;
+    cdb
+}
+
+/// A board with a running driver; the unit attentions of power-on are behind it.
+fn attached(config: Aic7870Config, ids: &[u8]) -> Option<(Board, Linux)> {
+    let shipped = shipped()?;
+    let mut board = Board::new(config, ids);
+    let mut linux = Linux::attach(&mut board, &shipped, config.wide);
+    for id in ids {
+        assert_eq!(linux.run(&mut board, *id, &READY, &[], false), End::Status(2), "unit attention");
+        assert_eq!(linux.run(&mut board, *id, &READY, &[], false), End::Complete);
+    }
+    Some((board, linux))
+}
+
+#[test]
+fn the_program_comes_back_from_our_disassembler() {
+    let Some(shipped) = shipped() else { return };
+    for (wide, cache_line) in [(false, 0), (true, 0), (false, 32), (true, 32)] {
+        let program = shipped.program(wide, cache_line);
+        println!("{} instructions", program.len());
+        assert!(program.len() > 400 && program.len() <= 512);
+        let text: String = program.iter().map(|word| disassemble(*word) + "\n").collect();
+        assert_eq!(assemble(&text).expect("our own text"), program);
+    }
+}
+
+#[test]
+fn inquiry() {
+    let Some((mut board, mut linux)) = attached(Aic7870Config::default(), &[0]) else { return };
+    assert_eq!(linux.run(&mut board, 0, &INQUIRY, &[(0x100001, 36)], false), End::Complete);
+    let data = board.memory(0x100001, 36);
+    assert_eq!((data[0], data[4]), (0, 31));
+}
+
+#[test]
+fn nobody_there() {
+    let Some((mut board, mut linux)) = attached(Aic7870Config::default(), &[2]) else { return };
+    assert_eq!(linux.run(&mut board, 0, &INQUIRY, &[(0x100000, 36)], false), End::Timeout);
+    assert_eq!(linux.run(&mut board, 2, &INQUIRY, &[(0x100000, 36)], false), End::Complete);
+    assert_eq!(linux.run(&mut board, 7, &INQUIRY, &[(0x100000, 36)], false), End::Timeout, "ourselves");
+}
+
+#[test]
+fn reads_and_writes_in_segments() {
+    let Some((mut board, mut linux)) = attached(Aic7870Config::default(), &[1]) else { return };
+    // Odd addresses and lengths, 8 sectors.
+    let segments = [
+        (0x100001, 700),
+        (0x108003, 1),
+        (0x110002, 1300),
+        (0x118000, 95),
+        (0x120005, 1000),
+        (0x130000, 1000),
+    ];
+    assert_eq!(segments.iter().map(|s| s.1).sum::<u32>(), 4096);
+    assert_eq!(linux.run(&mut board, 1, &read10(3, 8), &segments, true), End::Complete);
+    let mut got = Vec::new();
+    for (at, len) in segments {
+        got.extend(board.memory(at.into(), len as usize));
+    }
+    let expected: Vec<u8> = (3..11u32).flat_map(|n| (n | 1 << 24).to_le_bytes().repeat(128)).collect();
+    assert!(got == expected);
+    for (n, (at, len)) in segments.iter().enumerate() {
+        board.poke(u64::from(*at), &vec![0x50 + n as u8; *len as usize]);
+    }
+    assert_eq!(linux.run(&mut board, 1, &write10(100, 8), &segments, true), End::Complete);
+    assert_eq!(linux.run(&mut board, 1, &read10(100, 8), &[(0x200000, 4096)], false), End::Complete);
+    let expected: Vec<u8> =
+        segments.iter().enumerate().flat_map(|(n, (_, len))| vec![0x50 + n as u8; *len as usize]).collect();
+    assert!(board.memory(0x200000, 4096) == expected);
+}
+
+#[test]
+fn a_large_transfer() {
+    let Some((mut board, mut linux)) = attached(Aic7870Config::default(), &[1]) else { return };
+    // 1 MiB in 64 KiB segments: more than one piece of the medium.
+    let data: Vec<u8> = (0..1u32 << 20).map(|n| (n * 7 >> 3) as u8).collect();
+    board.poke(0x300000, &data);
+    let segments: Vec<_> = (0..16).map(|n| (0x300000 + n * 0x10000, 0x10000)).collect();
+    assert_eq!(linux.run(&mut board, 1, &write10(1000, 2048), &segments, true), End::Complete);
+    let segments: Vec<_> = (0..16).map(|n| (0x500000 + n * 0x10000, 0x10000)).collect();
+    assert_eq!(linux.run(&mut board, 1, &read10(1000, 2048), &segments, true), End::Complete);
+    assert!(board.memory(0x500000, 1 << 20) == data);
+}
+
+#[test]
+fn fewer_bytes_than_asked_for() {
+    let Some((mut board, mut linux)) = attached(Aic7870Config::default(), &[0]) else { return };
+    let tag = linux.queue(&mut board, 0, &INQUIRY, &[(0x100000, 100)], false);
+    assert_eq!(linux.finish(&mut board, 1), [(tag, End::Complete)]);
+    assert_eq!(linux.residual(tag), Some(64));
+    let tag = linux.queue(&mut board, 0, &INQUIRY, &[(0x100000, 10), (0x101000, 10), (0x102000, 40)], false);
+    assert_eq!(linux.finish(&mut board, 1), [(tag, End::Complete)]);
+    assert_eq!(linux.residual(tag), Some(24));
+    let tag = linux.queue(&mut board, 0, &INQUIRY, &[(0x100000, 36)], false);
+    assert_eq!(linux.finish(&mut board, 1), [(tag, End::Complete)]);
+    assert_eq!(linux.residual(tag), None);
+}
+
+#[test]
+fn more_bytes_than_there_is_room() {
+    let Some((mut board, mut linux)) = attached(Aic7870Config::default(), &[0]) else { return };
+    board.poke(0x100000, &[0xee; 64]);
+    linux.run(&mut board, 0, &INQUIRY, &[(0x100000, 20)], false);
+    assert!(linux.trouble.contains(&0x90), "DATA_OVERRUN");
+    assert_eq!(board.memory(0x100014, 44), [0xee; 44]);
+    assert_eq!(linux.run(&mut board, 0, &INQUIRY, &[(0x100000, 36)], false), End::Complete);
+}
+
+#[test]
+fn sense_data() {
+    let Some((mut board, mut linux)) = attached(Aic7870Config::default(), &[0]) else { return };
+    let tag = linux.queue(&mut board, 0, &[0xff, 0, 0, 0, 0, 0], &[], true);
+    assert_eq!(linux.finish(&mut board, 1), [(tag, End::Status(2))]);
+    let sense = linux.sense(&board, tag);
+    assert_eq!((sense[0] & 0x7f, sense[2], sense[12]), (0x70, 5, 0x20));
+    assert_eq!(linux.run(&mut board, 0, &READY, &[], false), End::Complete);
+}
+
+#[test]
+fn forty_commands_on_two_disks() {
+    let timing = Timing { access: 1_000_000, ..Timing::default() };
+    let config = Aic7870Config { timing, ..Aic7870Config::default() };
+    let Some((mut board, mut linux)) = attached(config, &[0, 3]) else { return };
+    let start = board.now;
+    let mut tags = Vec::new();
+    for n in 0..40u32 {
+        let id = if n % 2 == 0 { 0 } else { 3 };
+        tags.push(linux.queue(&mut board, id, &read10(n, 1), &[(0x100000 + n * 512, 512)], true));
+    }
+    let mut done = linux.finish(&mut board, 40);
+    done.sort_by_key(|(tag, _)| *tag);
+    tags.sort_unstable();
+    assert_eq!(done, tags.iter().map(|t| (*t, End::Complete)).collect::<Vec<_>>());
+    for n in 0..40u32 {
+        let id = if n % 2 == 0 { 0 } else { 3 };
+        let data = board.memory(0x100000 + u64::from(n) * 512, 512);
+        assert_eq!(data, (n | id << 24).to_le_bytes().repeat(128), "command {n}");
+    }
+    let took = board.now - start;
+    assert!(took < 8_000_000, "forty commands of 1 ms took {took} ns: they were not in flight together");
+}
+
+#[test]
+fn sixteen_byte_commands() {
+    let Some((mut board, mut linux)) = attached(Aic7870Config::default(), &[0]) else { return };
+    let cdb = [0x88, 0, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 2, 0, 0];
+    assert_eq!(linux.run(&mut board, 0, &cdb, &[(0x100000, 1024)], true), End::Complete);
+    assert_eq!(board.memory(0x100000, 4), 9u32.to_le_bytes());
+}
+
+#[test]
+fn negotiation() {
+    let config = Aic7870Config { wide: true, ..Aic7870Config::default() };
+    let Some((mut board, mut linux)) = attached(config, &[0]) else { return };
+    linux.negotiate = vec![1, 2, 3, 1];
+    assert_eq!(linux.run(&mut board, 0, &INQUIRY, &[(0x100000, 36)], true), End::Complete);
+    linux.negotiate = vec![1, 3, 1, 25, 15];
+    assert_eq!(linux.run(&mut board, 0, &INQUIRY, &[(0x100000, 36)], true), End::Complete);
+    assert_eq!(linux.replies, [vec![1, 2, 3, 1], vec![1, 3, 1, 25, 8]]);
+}
