@@ -113,6 +113,35 @@ fn every_line_has_a_name_of_its_own_and_every_group_ends() {
     }
 }
 
+#[test]
+fn a_list_of_differences_is_neither_short_nor_long() {
+    let list = |text: &str| Differences::parse(Path::new("list"), &format!("## A reason.\n{text}\n"));
+    let expected = "one: 1\ntwo: 2\nSUITE-END\n";
+    // (the list, what the peer prints, what the report begins with)
+    for (entries, printed, report) in [
+        ("", expected, ""),
+        ("g | two: 3", "one: 1\ntwo: 3\nSUITE-END\n", ""),
+        ("g | two: (no line)", "one: 1\nSUITE-END\n", ""),
+        ("g | *: one: 1 / lost", "one: 1\nlost\n", ""),
+        ("", "one: 1\ntwo: 3\nSUITE-END\n", "g | two: 3\n"),
+        ("", "one: 1\ntwo: 2\n", "g | SUITE-END: (no line)\n"),
+        ("", "one: 1\ntwo: 2\nthree: 3\nSUITE-END\n", "g: not expected: three"),
+        ("", "one: 1\none: 1\ntwo: 2\nSUITE-END\n", "g: twice: one"),
+        ("g | two: 3", expected, "differs no longer"),
+        ("g | two: 3", "one: 1\ntwo: 4\nSUITE-END\n", "differs in another way"),
+        ("g | *: one: 1 / lost", expected, "differs in another way"),
+        ("g | three: 3", expected, "list: no such line: g | three"),
+        ("h | one: 3", expected, "list: no such line: h | one"),
+    ] {
+        let mut list = list(entries);
+        let said = list.check("g", expected, printed) + &list.unused();
+        assert!(
+            said.starts_with(report) && said.is_empty() == report.is_empty(),
+            "{entries} {printed}: {said}"
+        );
+    }
+}
+
 fn compare(peer: Peer) {
     if !peer.present() {
         let how = format!("no {}; apt-get install {}", peer.program(), peer.packages());

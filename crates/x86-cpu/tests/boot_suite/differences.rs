@@ -49,6 +49,10 @@ impl Differences {
     /// Reads a list. An entry without a reason, and two for one line, are errors.
     pub(crate) fn read(path: &Path) -> Self {
         let text = std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        Self::parse(path, &text)
+    }
+
+    pub(crate) fn parse(path: &Path, text: &str) -> Self {
         let mut entries = BTreeMap::new();
         let mut reason = false;
         for (n, l) in text.lines().enumerate() {
