@@ -154,6 +154,7 @@ pub(crate) struct Linux {
     residuals: std::collections::HashMap<u8, u32>,
     sense_of: Vec<(u8, u8)>,
     message: Vec<u8>,
+    session: Option<u8>,
     pub(crate) replies: Vec<Vec<u8>>,
     reply: Vec<u8>,
     pub(crate) negotiate: Vec<u8>,
@@ -221,6 +222,7 @@ impl Linux {
             residuals: Default::default(),
             sense_of: Vec::new(),
             message: Vec::new(),
+            session: None,
             replies: Vec::new(),
             reply: Vec::new(),
             negotiate: Vec::new(),
@@ -391,55 +393,50 @@ impl Linux {
         self.resume(board);
     }
 
-    /// HOST_MSG_LOOP, once for every byte.
+    /// HOST_MSG_LOOP, once for every byte; another phase ends it.
     fn message_byte(&mut self, board: &mut Board) {
         const EXIT: u8 = 0x08;
         const CONTINUE: u8 = 0x04;
         let phase = board.get(0x03) & 0xe0;
-        match phase {
-            0xa0 => {
-                if self.message.is_empty() {
-                    if self.reply.is_empty() && self.replies.is_empty() || !self.negotiate.is_empty() {
-                        let control = board.get(0xb8);
-                        let lun = board.get(0xba) & 7;
-                        self.message = vec![0xc0 | lun];
-                        if control & 0x20 != 0 {
-                            self.message.extend([0x20, board.get(0xbb)]);
-                        }
-                        self.message.append(&mut self.negotiate);
-                    } else {
-                        self.message = vec![8];
-                    }
-                    self.message.reverse();
+        if self.session.is_none() {
+            self.session = Some(phase);
+            if phase == 0xa0 {
+                self.message = vec![0xc0 | board.get(0xba) & 7];
+                if board.get(0xb8) & 0x20 != 0 {
+                    self.message.extend([0x20, board.get(0xbb)]);
                 }
-                let byte = self.message.pop().expect("a message");
-                let last = self.message.is_empty();
-                if last {
-                    board.set(0x0c, 0x40);
-                }
-                // REQINIT is cleared before the byte goes.
-                board.set(0x0c, 0x01);
-                board.set(0x52, byte);
-                board.set(0x51, if last { EXIT | 0 } else { CONTINUE });
-                if last {
-                    board.set(0x51, CONTINUE);
-                }
+                self.message.append(&mut self.negotiate);
+                self.message.reverse();
+                let control = board.get(0xb8);
+                board.set(0xb8, control & !0x10); // MK_MESSAGE is served
             }
-            0xe0 => {
-                let byte = board.get(0x12);
-                self.reply.push(byte);
-                let whole = matches!(self.reply[..], [1, n, ..] if self.reply.len() == 2 + usize::from(n));
-                let single = self.reply.len() == 1 && byte != 1;
-                if whole || single {
-                    self.replies.push(std::mem::take(&mut self.reply));
-                }
-                board.set(0x0c, 0x01);
-                board.set(0x06, 0);
-                let _ = board.get(0x06);
-                board.set(0x51, if whole || single { EXIT } else { CONTINUE });
-            }
-            _ => board.set(0x51, EXIT),
         }
+        if self.session != Some(phase) && phase == 0xe0 && self.message.is_empty() {
+            // What answers our message comes in the same session.
+            self.session = Some(phase);
+        }
+        if self.session != Some(phase) {
+            self.session = None;
+            return board.set(0x51, EXIT);
+        }
+        if phase == 0xa0 {
+            let byte = self.message.pop().expect("a byte to send");
+            if self.message.is_empty() {
+                board.set(0x0c, 0x40); // ATN goes before the last byte
+            }
+            board.set(0x0c, 0x01);
+            board.set(0x06, byte);
+        } else {
+            let byte = board.get(0x12);
+            self.reply.push(byte);
+            let whole = matches!(self.reply[..], [1, n, ..] if self.reply.len() == 2 + usize::from(n));
+            if whole || self.reply[0] != 1 {
+                self.replies.push(std::mem::take(&mut self.reply));
+            }
+            board.set(0x0c, 0x01);
+            assert_eq!(board.get(0x06), byte);
+        }
+        board.set(0x51, CONTINUE);
     }
 
     fn scsi_interrupt(&mut self, board: &mut Board) {
