@@ -11,7 +11,7 @@ pub const INITIATORS: usize = 16;
 /// A command as the adapter received it. The adapter keeps it until the command is done, and hands it in with every step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Command {
-    /// Who asks, 0 to 15: sense data, unit attentions and reservations are kept for each initiator.
+    /// Who asks, 0 to 15 (16 counts as 0, and so on): sense data, unit attentions and reservations are kept for each initiator.
     pub initiator: u8,
     /// Logical unit, from the IDENTIFY message. The targets here have unit 0 and answer for the absent ones as SPC-2 says.
     pub lun: u8,
@@ -45,6 +45,10 @@ impl Command {
     /// Operation code: byte 0.
     pub fn opcode(&self) -> u8 {
         self.cdb[0]
+    }
+
+    pub(crate) fn nexus(&self) -> u8 {
+        self.initiator % INITIATORS as u8
     }
 
     pub(crate) fn u16(&self, at: usize) -> u16 {

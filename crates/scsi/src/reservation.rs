@@ -14,7 +14,7 @@ fn passes(command: &Command) -> bool {
 }
 
 pub(crate) fn conflicts(holder: Option<u8>, command: &Command) -> bool {
-    holder.is_some_and(|holder| holder != command.initiator) && !passes(command)
+    holder.is_some_and(|holder| holder != command.nexus()) && !passes(command)
 }
 
 /// RESERVE, from nobody or the holder itself, or RELEASE, from anyone.
@@ -25,8 +25,8 @@ pub(crate) fn command(holder: &mut Option<u8>, command: &Command) -> Result<Repl
         return Err(Sense::INVALID_FIELD);
     }
     if matches!(command.opcode(), opcode::RESERVE_6 | opcode::RESERVE_10) {
-        *holder = Some(command.initiator);
-    } else if *holder == Some(command.initiator) {
+        *holder = Some(command.nexus());
+    } else if *holder == Some(command.nexus()) {
         *holder = None;
     }
     Ok(Reply::Good)

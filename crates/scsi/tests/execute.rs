@@ -1,0 +1,119 @@
+//! Whole commands on a medium: the bytes arrive where they belong, and faults become sense data.
+
+use slotone_block::layers::{ErrorLayer, On};
+use slotone_block::{BlockBackend, memory::MemoryDisk, read_exact, write_all};
+use slotone_scsi::{Command, Data, Disk, DiskConfig, SenseKey, execute, status};
+
+fn disk(medium: &dyn BlockBackend) -> Disk {
+    let mut disk = Disk::new(DiskConfig::new(medium.info()));
+    assert_eq!(
+        execute(&mut disk, Some(medium), &Command::new(&[0]), Data::None).status,
+        status::CHECK_CONDITION
+    );
+    disk
+}
+
+fn pattern(len: usize, seed: u8) -> Vec<u8> {
+    (0..len).map(|i| (i / 512) as u8 ^ (i % 251) as u8 ^ seed).collect()
+}
+
+#[test]
+fn writes_and_reads_by_every_form() {
+    let medium = MemoryDisk::new(1 << 20);
+    let mut disk = disk(&medium);
+    // 300 blocks: more than one piece. The 6-byte forms take 256 at most.
+    let forms: [(u64, usize, &[u8], &[u8]); 4] = [
+        (3, 256, &[0x0a, 0, 0, 3, 0], &[0x08, 0, 0, 3, 0]),
+        (300, 300, &[0x2a, 0, 0, 0, 1, 0x2c, 0, 1, 0x2c], &[0x28, 0, 0, 0, 1, 0x2c, 0, 1, 0x2c]),
+        (700, 300, &[0xaa, 0, 0, 0, 2, 0xbc, 0, 0, 1, 0x2c], &[0xa8, 0, 0, 0, 2, 0xbc, 0, 0, 1, 0x2c]),
+        (
+            1700,
+            300,
+            &[0x8a, 0, 0, 0, 0, 0, 0, 0, 6, 0xa4, 0, 0, 1, 0x2c],
+            &[0x88, 0, 0, 0, 0, 0, 0, 0, 6, 0xa4, 0, 0, 1, 0x2c],
+        ),
+    ];
+    for (lba, blocks, write, read) in forms {
+        let data = pattern(blocks * 512, write[0]);
+        let done = execute(&mut disk, Some(&medium), &Command::new(write), Data::Out(&data));
+        assert_eq!((done.status, done.transferred, done.wanted), (0, data.len(), data.len() as u64));
+        let mut there = vec![0; data.len()];
+        read_exact(&medium, lba * 512, &mut there).unwrap();
+        assert!(there == data, "{write:02x?}");
+        let mut back = vec![0; data.len()];
+        let done = execute(&mut disk, Some(&medium), &Command::new(read), Data::In(&mut back));
+        assert_eq!((done.status, done.transferred), (0, data.len()));
+        assert!(back == data, "{read:02x?}");
+    }
+}
+
+#[test]
+fn a_small_buffer_cuts_the_transfer() {
+    let medium = MemoryDisk::from_bytes(&pattern(64 * 512, 1));
+    let mut disk = disk(&medium);
+    let mut buffer = [0xee; 700];
+    let read = Command::new(&[0x28, 0, 0, 0, 0, 2, 0, 0, 8]);
+    let done = execute(&mut disk, Some(&medium), &read, Data::In(&mut buffer));
+    assert_eq!((done.status, done.transferred, done.wanted), (0, 700, 8 * 512));
+    assert!(buffer[..] == pattern(64 * 512, 1)[2 * 512..][..700]);
+    let write = Command::new(&[0x2a, 0, 0, 0, 0, 2, 0, 0, 8]);
+    let done = execute(&mut disk, Some(&medium), &write, Data::Out(&[0xaa; 700]));
+    assert_eq!((done.status, done.wanted), (0, 8 * 512));
+    let mut there = [0; 1024];
+    read_exact(&medium, 1024, &mut there).unwrap();
+    assert!(
+        there[..512] == [0xaa; 512] && there[512..] == pattern(64 * 512, 1)[3 * 512..4 * 512],
+        "whole blocks alone"
+    );
+    // No buffer at all, though the disk has something to say.
+    let done = execute(&mut disk, Some(&medium), &Command::new(&[0x12, 0, 0, 0, 36]), Data::None);
+    assert_eq!((done.status, done.transferred, done.wanted), (0, 0, 36));
+}
+
+#[test]
+fn verify_compares_and_write_same_fills() {
+    let medium = MemoryDisk::new(1 << 20);
+    let mut disk = disk(&medium);
+    let data = pattern(200 * 512, 9);
+    write_all(&medium, 5 * 512, &data).unwrap();
+    let compare = Command::new(&[0x2f, 2, 0, 0, 0, 5, 0, 0, 200]);
+    assert_eq!(execute(&mut disk, Some(&medium), &compare, Data::Out(&data)).status, 0);
+    let mut other = data.clone();
+    other[150 * 512 + 17] ^= 1;
+    let sense = execute(&mut disk, Some(&medium), &compare, Data::Out(&other)).sense.unwrap();
+    assert_eq!((sense.key, sense.asc, sense.information), (SenseKey::Miscompare, 0x1d, Some(155)));
+    let same = Command::new(&[0x41, 0, 0, 0, 0, 7, 0, 1, 44]);
+    assert_eq!(execute(&mut disk, Some(&medium), &same, Data::Out(&[3; 512])).status, 0);
+    let mut there = vec![0; 302 * 512];
+    read_exact(&medium, 6 * 512, &mut there).unwrap();
+    assert!(there[512..301 * 512].iter().all(|b| *b == 3));
+    assert!(there[..512] == data[512..1024] && there[301 * 512..] == [0; 512]);
+    let both = Command::new(&[0x2e, 0, 0, 0, 0, 1, 0, 0, 2]);
+    let done = execute(&mut disk, Some(&medium), &both, Data::Out(&data[..1024]));
+    assert_eq!((done.status, done.transferred), (0, 1024));
+}
+
+#[test]
+fn faults_name_the_block() {
+    let bad = ErrorLayer::new(MemoryDisk::new(1 << 20)).bad(700 * 512..701 * 512, On::Both);
+    let mut disk = disk(&bad);
+    let mut buffer = vec![0; 300 * 512];
+    let read = Command::new(&[0x28, 0, 0, 0, 2, 0x58, 0, 1, 0x2c]); // 300 blocks at 600
+    let done = execute(&mut disk, Some(&bad), &read, Data::In(&mut buffer));
+    let sense = done.sense.unwrap();
+    assert_eq!(
+        (done.status, sense.key, sense.asc, sense.information),
+        (2, SenseKey::MediumError, 0x11, Some(700))
+    );
+    let write = Command::new(&[0x2a, 0, 0, 0, 2, 0x58, 0, 1, 0x2c]);
+    let sense = execute(&mut disk, Some(&bad), &write, Data::Out(&buffer)).sense.unwrap();
+    assert_eq!((sense.key, sense.asc, sense.information), (SenseKey::MediumError, 0x0c, Some(700)));
+    let verify = Command::new(&[0x2f, 0, 0, 0, 2, 0x58, 0, 1, 0x2c]);
+    let sense = execute(&mut disk, Some(&bad), &verify, Data::None).sense.unwrap();
+    assert_eq!((sense.key, sense.asc, sense.information), (SenseKey::MediumError, 0x11, Some(700)));
+    bad.fail_flushes(true);
+    let sense = execute(&mut disk, Some(&bad), &Command::new(&[0x35]), Data::None).sense.unwrap();
+    assert_eq!((sense.key, sense.asc, sense.information), (SenseKey::MediumError, 0x0c, None));
+    let sense = execute(&mut disk, None, &read, Data::In(&mut buffer)).sense.unwrap();
+    assert_eq!((sense.key, sense.asc), (SenseKey::NotReady, 0x04));
+}

@@ -1,2 +1,0 @@
-#![no_main]
-slotone_fuzz::bytes_target!(scsi_cd);
