@@ -13,7 +13,7 @@ use slotone_bus::{
 use slotone_chipset_440bx::isa_bridge;
 use slotone_pci::{Bar, ConfigBytes, ConfigSpace, Identity};
 use slotone_vmm_core::vs2005::name;
-use slotone_vmm_core::{ClockMode, IdeDrive, RunExit, Sink, VirtualServer2005, virtual_server_2005};
+use slotone_vmm_core::{ClockMode, DriveBay, RunExit, Sink, VirtualServer2005, virtual_server_2005};
 
 const CONFIG: WindowId = WindowId(0);
 const PORTS: WindowId = WindowId(1);
@@ -126,7 +126,7 @@ fn boot_disk() -> Vec<u8> {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut config =
         VirtualServer2005 { memory_mib: 16, clock: ClockMode::Counted, ..VirtualServer2005::new() };
-    config.ide[0] = IdeDrive::Disk(Arc::new(MemoryDisk::from_bytes(&boot_disk())));
+    config.ide[0] = DriveBay::Disk(Arc::new(MemoryDisk::from_bytes(&boot_disk())));
     let mut builder = virtual_server_2005(&config)?;
     let card = builder.add_pci("adder", 11, Adder::new())?;
     let bridge = builder.find(name::ISA_BRIDGE)?;

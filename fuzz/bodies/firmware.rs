@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use slotone_block::memory::MemoryDisk;
 use slotone_bus::VmInstant;
 use slotone_firmware::{Firmware, Initiator, Outcome, Registers, Unmapped};
-use slotone_vmm_core::{ClockMode, IdeDrive, VirtualServer2005, virtual_server_2005};
+use slotone_vmm_core::{ClockMode, DriveBay, VirtualServer2005, virtual_server_2005};
 
 use super::machine::booted;
 use super::{Random, Reader, text};
@@ -32,7 +32,7 @@ fn posted() -> &'static [u8] {
             memory_mib: 4,
             clock: ClockMode::Counted,
             boot: vec![slotone_firmware::BootDevice::HardDisk],
-            ide: [IdeDrive::Disk(disk()), IdeDrive::Empty, IdeDrive::CdRom(Some(disk())), IdeDrive::Empty],
+            ide: [DriveBay::Disk(disk()), DriveBay::Empty, DriveBay::CdRom(Some(disk())), DriveBay::Empty],
             ..VirtualServer2005::new()
         };
         let builder = virtual_server_2005(&config).expect("a machine of 4 MiB");

@@ -12,7 +12,7 @@ use slotone_bus::VmInstant;
 use slotone_firmware::BootDevice;
 use slotone_superio_w83977::{Kbc, KeyCode, Uart};
 use slotone_vmm_core::vs2005::name;
-use slotone_vmm_core::{ClockMode, IdeDrive, Machine, RunExit, VirtualServer2005, virtual_server_2005};
+use slotone_vmm_core::{ClockMode, DriveBay, Machine, RunExit, VirtualServer2005, virtual_server_2005};
 
 use super::text;
 
@@ -54,10 +54,10 @@ fn build(media: &Media) -> Machine {
         clock: ClockMode::Counted,
         boot: vec![BootDevice::HardDisk],
         ide: [
-            IdeDrive::Disk(media.disk.clone()),
-            IdeDrive::Empty,
-            IdeDrive::CdRom(Some(media.disc.clone())),
-            IdeDrive::Empty,
+            DriveBay::Disk(media.disk.clone()),
+            DriveBay::Empty,
+            DriveBay::CdRom(Some(media.disc.clone())),
+            DriveBay::Empty,
         ],
         ..VirtualServer2005::new()
     };

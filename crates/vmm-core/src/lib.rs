@@ -23,7 +23,7 @@ pub use builder::{BuildError, MachineBuilder};
 pub use clock::{ClockMode, NANOS_PER_INSTRUCTION, TSC_HZ};
 pub use linux::LinuxImage;
 pub use machine::{Machine, OnTripleFault, Remote, RunExit};
-pub use vs2005::{IdeDrive, VirtualServer2005, virtual_server_2005};
+pub use vs2005::{DriveBay, VirtualServer2005, virtual_server_2005};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

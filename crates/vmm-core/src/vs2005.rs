@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use slotone_aic7870::{Aic7870, Aic7870Config};
 use slotone_block::{BlockBackend, MediumInfo};
 use slotone_bus::Pin;
 use slotone_bus::cpu::Cpu;
@@ -14,6 +15,7 @@ use slotone_ide_atapi::{CdConfig, DiskConfig, Drive, IRQ14, IRQ15, PciIde, Timin
 use slotone_net::MacAddress;
 use slotone_pci::{IntPin, Swizzle};
 use slotone_s3trio::S3Trio;
+use slotone_scsi::{self as scsi, SpiFlags, Target};
 use slotone_superio_w83977::{Kbc, SuperIo, Uart, kbc, uart};
 use slotone_tulip_nic::{Tulip, TulipConfig};
 use slotone_x86_cpu::{CpuModel, SoftCpu};
@@ -53,6 +55,8 @@ pub mod name {
     /// Those that every machine has, in the order in which they are added.
     pub const ALL: [&str; 13] =
         [HOST_BRIDGE, ISA_BRIDGE, IDE, PM, VGA, PIC, PIT, DMA, RTC, KBC, UART0, UART1, SUPER_IO];
+    /// AIC-7870 adapters, as far as there are.
+    pub const SCSI: [&str; 4] = ["scsi0", "scsi1", "scsi2", "scsi3"];
     /// 21140A network cards, as far as there are.
     pub const NICS: [&str; 4] = ["nic0", "nic1", "nic2", "nic3"];
 }
@@ -61,14 +65,16 @@ pub mod name {
 const SLOT_PIIX4: u8 = 7;
 /// PCI slot of the S3.
 const SLOT_VGA: u8 = 8;
+/// PCI slots of the SCSI adapters.
+const SLOTS_SCSI: [u8; 4] = [9, 14, 15, 16];
 /// PCI slots of the network cards.
 const SLOTS_NIC: [u8; 4] = [10, 11, 12, 13];
 /// Least and most memory in MiB.
 const MEMORY_MIB: (u64, u64) = (4, 3686);
 
-/// What is in an IDE position.
+/// What is in the place of a drive: an IDE position or a SCSI ID.
 #[derive(Debug, Clone, Default)]
-pub enum IdeDrive {
+pub enum DriveBay {
     /// Nothing.
     #[default]
     Empty,
@@ -76,6 +82,17 @@ pub enum IdeDrive {
     Disk(Arc<dyn BlockBackend>),
     /// An ATAPI CD-ROM drive, with or without a disc.
     CdRom(Option<Arc<dyn BlockBackend>>),
+}
+
+impl DriveBay {
+    /// The medium in it.
+    fn medium(&self) -> Option<Arc<dyn BlockBackend>> {
+        match self {
+            Self::Empty => None,
+            Self::Disk(medium) => Some(Arc::clone(medium)),
+            Self::CdRom(medium) => medium.clone(),
+        }
+    }
 }
 
 /// What can be chosen about the machine.
@@ -90,7 +107,9 @@ pub struct VirtualServer2005 {
     /// Where the real-time clock starts.
     pub rtc: DateTime,
     /// Primary master and slave, secondary master and slave.
-    pub ide: [IdeDrive; 4],
+    pub ide: [DriveBay; 4],
+    /// The AIC-7870 adapters that there are, each with what is at SCSI IDs 0 to 6; its own ID is 7.
+    pub scsi: [Option<[DriveBay; 7]>; 4],
     /// Addresses of the 21140A network cards, at most four. [`MachineBuilder::network`] plugs a card (by its name in [`name::NICS`]) into a network;
     /// until then its cable is out.
     pub nics: Vec<MacAddress>,
@@ -115,6 +134,7 @@ impl VirtualServer2005 {
             clock: ClockMode::Real,
             rtc: DateTime::new(2005, 9, 20, 0, 0, 0).expect("a date"),
             ide: Default::default(),
+            scsi: Default::default(),
             nics: Vec::new(),
             boot: vec![BootDevice::Cd, BootDevice::Floppy, BootDevice::HardDisk],
             chipset_id: 0x7192,
@@ -131,18 +151,36 @@ impl Default for VirtualServer2005 {
     }
 }
 
-fn drive(drive: &IdeDrive, position: usize, seed: u64) -> Option<Drive> {
+fn drive(drive: &DriveBay, position: usize, seed: u64) -> Option<Drive> {
     let serial = format!("SLOT1-{seed:08X}-{position}");
     match drive {
-        IdeDrive::Empty => None,
-        IdeDrive::Disk(medium) => {
+        DriveBay::Empty => None,
+        DriveBay::Disk(medium) => {
             let mut config = DiskConfig::new(medium.info().clone());
             config.serial = serial;
             Some(Drive::disk(config))
         }
-        IdeDrive::CdRom(medium) => {
+        DriveBay::CdRom(medium) => {
             let disc: Option<MediumInfo> = medium.as_ref().map(|m| m.info().clone());
             Some(Drive::cdrom(CdConfig { serial, medium: disc, ..CdConfig::default() }))
+        }
+    }
+}
+
+fn scsi_target(bay: &DriveBay, wide: bool, serial: String) -> Option<Box<dyn Target>> {
+    let spi = SpiFlags { wide, sync: true, queueing: true };
+    match bay {
+        DriveBay::Empty => None,
+        DriveBay::Disk(medium) => {
+            let config = scsi::DiskConfig { spi, serial, ..scsi::DiskConfig::new(medium.info()) };
+            Some(Box::new(scsi::Disk::new(config)))
+        }
+        DriveBay::CdRom(medium) => {
+            let mut drive = scsi::CdRom::with_config(scsi::CdConfig { serial, ..scsi::CdConfig::scsi(spi) });
+            if let Some(medium) = medium {
+                drive.insert(medium.info().capacity);
+            }
+            Some(Box::new(drive))
         }
     }
 }
@@ -187,12 +225,7 @@ pub fn virtual_server_2005(config: &VirtualServer2005) -> Result<MachineBuilder,
     b.rom(isa, isa_bridge::FLASH, &flash)?;
     let ide = [0, 1, 2, 3].map(|i| drive(&config.ide[i], i, config.seed));
     let ide = b.add_pci(name::IDE, SLOT_PIIX4, PciIde::new(ide, Timing::default()))?;
-    let media = config.ide.iter().map(|d| match d {
-        IdeDrive::Empty => None,
-        IdeDrive::Disk(m) => Some(Arc::clone(m)),
-        IdeDrive::CdRom(m) => m.clone(),
-    });
-    b.media::<PciIde>(ide, media.collect());
+    b.media::<PciIde>(ide, config.ide.iter().map(DriveBay::medium).collect());
     let pm = b.add_pci(name::PM, SLOT_PIIX4, Pm::new(PmConfig::default()))?;
     let vga = b.add_pci(name::VGA, SLOT_VGA, S3Trio::new())?;
     let video = config.video_bios.clone().unwrap_or_else(|| slotone_firmware::video_rom().to_vec());
@@ -206,6 +239,17 @@ pub fn virtual_server_2005(config: &VirtualServer2005) -> Result<MachineBuilder,
         });
     }
     let mut on_pirq_a = vec![(vga, S3Trio::INTA)];
+    for (number, bays) in config.scsi.iter().enumerate() {
+        let Some(bays) = bays else { continue };
+        let adapter = Aic7870Config { adapter: number as u8, ..Aic7870Config::default() };
+        let mut targets: [Option<Box<dyn Target>>; 16] = Default::default();
+        for (id, (bay, target)) in bays.iter().zip(&mut targets).enumerate() {
+            *target = scsi_target(bay, adapter.wide, format!("SLOT1-{:08X}-{number}{id}", config.seed));
+        }
+        let device = b.add_pci(name::SCSI[number], SLOTS_SCSI[number], Aic7870::new(adapter, targets))?;
+        b.media::<Aic7870>(device, bays.iter().map(DriveBay::medium).collect());
+        on_pirq_a.push((device, Aic7870::INTA));
+    }
     for (port, (mac, slot)) in config.nics.iter().zip(SLOTS_NIC).enumerate() {
         let card = Tulip::new(TulipConfig { port: port as u8, ..TulipConfig::new(*mac) });
         on_pirq_a.push((b.add_pci(name::NICS[port], slot, card)?, Tulip::INTA));

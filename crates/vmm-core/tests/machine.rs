@@ -7,7 +7,7 @@ use slotone_bus::VmInstant;
 use slotone_superio_w83977::Uart;
 use slotone_vmm_core::vs2005::name;
 use slotone_vmm_core::{
-    ClockMode, IdeDrive, Machine, NANOS_PER_INSTRUCTION, OnTripleFault, RunExit, VirtualServer2005,
+    ClockMode, DriveBay, Machine, NANOS_PER_INSTRUCTION, OnTripleFault, RunExit, VirtualServer2005,
     virtual_server_2005,
 };
 
@@ -28,7 +28,7 @@ fn machine(disk: &[u8]) -> Machine {
     let disk = Arc::new(MemoryDisk::from_bytes(disk));
     let mut config =
         VirtualServer2005 { memory_mib: 4, clock: ClockMode::Counted, ..VirtualServer2005::new() };
-    config.ide[0] = IdeDrive::Disk(disk);
+    config.ide[0] = DriveBay::Disk(disk);
     let mut builder = virtual_server_2005(&config).unwrap();
     builder.on_triple_fault(OnTripleFault::Stop);
     builder.build().unwrap()

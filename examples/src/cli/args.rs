@@ -9,7 +9,7 @@ use slotone_vnet::dhcp::DhcpSpec;
 use slotone_vnet::spec::NicSpec;
 
 use super::failure::Failure;
-use super::network::PcapArg;
+use super::network::{FilesArg, PcapArg};
 
 /// The PC that Microsoft Virtual Server 2005 emulated. Without arguments it boots its built-in demonstration.
 #[derive(Debug, Parser)]
@@ -53,7 +53,7 @@ pub(crate) struct Args {
     pub(crate) cdrom: Vec<CdArg>,
     /// SCSI device: adapter 0-3, id 0-6; may repeat
     #[arg(long, value_name = "ADAPTER:ID=PATH[,cdrom]")]
-    pub(crate) scsi: Vec<String>,
+    pub(crate) scsi: Vec<ScsiArg>,
     /// First floppy drive: image or host drive
     #[arg(long, value_name = "PATH")]
     pub(crate) fda: Option<PathBuf>,
@@ -66,6 +66,9 @@ pub(crate) struct Args {
     /// DHCP server of an internal network (on unless NETWORK=off)
     #[arg(long, value_name = "NETWORK=CIDR[,key=value..]")]
     pub(crate) dhcp: Vec<DhcpSpec>,
+    /// Serves the folder's files by HTTP and TFTP on an internal network, at its address number 2
+    #[arg(long, value_name = "NETWORK=FOLDER")]
+    pub(crate) files: Vec<FilesArg>,
     /// Serial port: none, stdio, file=PATH, unix=PATH, pty, host=DEVICE; once or twice
     #[arg(long, value_name = "BACKEND")]
     pub(crate) serial: Vec<BackendSpec>,
@@ -259,6 +262,45 @@ impl FromStr for CdArg {
     }
 }
 
+/// `ADAPTER:ID=PATH[,cdrom][,readonly]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ScsiArg {
+    /// 0 to 3.
+    pub(crate) adapter: usize,
+    /// 0 to 6.
+    pub(crate) id: usize,
+    pub(crate) path: PathBuf,
+    pub(crate) cdrom: bool,
+    pub(crate) read_only: bool,
+}
+
+impl FromStr for ScsiArg {
+    type Err = String;
+    fn from_str(s: &str) -> Result<Self, String> {
+        let place = |text: &str| -> Option<(usize, usize)> {
+            let (adapter, id) = text.split_once(':')?;
+            let (adapter, id) = (adapter.parse().ok()?, id.parse().ok()?);
+            (adapter < 4 && id < 7).then_some((adapter, id))
+        };
+        let (at, mut path) = s.split_once('=').ok_or("expected ADAPTER:ID=PATH")?;
+        let (adapter, id) = place(at).ok_or("adapters are 0 to 3 and IDs 0 to 6, such as 0:1=disk.vhd")?;
+        let (mut cdrom, mut read_only) = (false, false);
+        loop {
+            if let Some(rest) = path.strip_suffix(",cdrom") {
+                (path, cdrom) = (rest, true);
+            } else if let Some(rest) = path.strip_suffix(",readonly") {
+                (path, read_only) = (rest, true);
+            } else {
+                break;
+            }
+        }
+        if path.is_empty() {
+            return Err("expected ADAPTER:ID=PATH[,cdrom]".into());
+        }
+        Ok(Self { adapter, id, path: path.into(), cdrom, read_only })
+    }
+}
+
 /// `DEVICE[=KIND]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FaultArg {
@@ -384,7 +426,6 @@ impl Args {
         let unbuilt = [
             ("--config", self.config.is_some()),
             ("--cpu kvm", self.cpu == CpuKind::Kvm),
-            ("--scsi", !self.scsi.is_empty()),
             ("--fda", self.fda.is_some()),
             ("--fdb", self.fdb.is_some()),
             ("--parallel", self.parallel.as_ref().is_some_and(|p| *p != BackendSpec::None)),

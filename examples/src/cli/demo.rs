@@ -17,7 +17,7 @@ use slotone_bus::VmInstant;
 use slotone_firmware::BootDevice;
 use slotone_s3trio::TextScreen;
 use slotone_vhd::CreateOptions;
-use slotone_vmm_core::{IdeDrive, OnTripleFault, RunExit, virtual_server_2005};
+use slotone_vmm_core::{DriveBay, OnTripleFault, RunExit, virtual_server_2005};
 
 use self::report::{Report, Verdict};
 use super::args::{Args, TripleFaultArg};
@@ -66,10 +66,10 @@ pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
         config.boot = vec![BootDevice::HardDisk];
     }
     let [hda, hdb, hdc, hdd] = &mut config.ide;
-    *hda = IdeDrive::Disk(boot);
-    *hdb = IdeDrive::Disk(Arc::clone(&work));
-    *hdc = IdeDrive::CdRom(Some(disc));
-    *hdd = IdeDrive::Empty;
+    *hda = DriveBay::Disk(boot);
+    *hdb = DriveBay::Disk(Arc::clone(&work));
+    *hdc = DriveBay::CdRom(Some(disc));
+    *hdd = DriveBay::Empty;
     fault::break_drives(&mut config, args)?;
     let chipset_id = config.chipset_id;
     let mut builder = virtual_server_2005(&config)?;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::BufWriter;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex};
@@ -17,6 +18,7 @@ use slotone_vnet::dhcp::{self, DhcpSpec};
 use slotone_vnet::fault::{Faults, Faulty};
 use slotone_vnet::mac;
 use slotone_vnet::pcap::{Captured, Writer};
+use slotone_vnet::services::{FileServer, FileServerConfig};
 use slotone_vnet::spec::NicMode;
 use slotone_vnet::switch::{PortOptions, Switch};
 
@@ -39,6 +41,24 @@ impl FromStr for PcapArg {
         let digit = nic.strip_prefix("nic").unwrap_or(nic);
         let nic = digit.parse().ok().filter(|n| *n < name::NICS.len()).ok_or("a card is nic0 to nic3")?;
         Ok(Self { nic, path: path.into() })
+    }
+}
+
+/// `NETWORK=FOLDER`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FilesArg {
+    network: String,
+    folder: PathBuf,
+}
+
+impl FromStr for FilesArg {
+    type Err = String;
+    fn from_str(s: &str) -> Result<Self, String> {
+        let (network, folder) = s
+            .split_once('=')
+            .filter(|(network, folder)| !network.is_empty() && !folder.is_empty())
+            .ok_or("expected NETWORK=FOLDER")?;
+        Ok(Self { network: network.into(), folder: folder.into() })
     }
 }
 
@@ -75,12 +95,11 @@ impl Networks {
     /// Plugs every card of the machine in.
     pub(crate) fn plug(builder: &mut MachineBuilder, args: &Args) -> Result<Self, Failure> {
         let mut networks = Self::default();
-        for spec in &args.dhcp {
-            let used = args.nic.iter().any(|n| n.mode == NicMode::Internal(spec.network.clone()));
-            if !used {
+        let dhcp = args.dhcp.iter().map(|spec| ("--dhcp", &spec.network));
+        for (flag, network) in dhcp.chain(args.files.iter().map(|files| ("--files", &files.network))) {
+            if !args.nic.iter().any(|n| n.mode == NicMode::Internal(network.clone())) {
                 return Err(Failure::usage(format!(
-                    "--dhcp {0}: no card is on that network; add --nic internal={0}",
-                    spec.network
+                    "{flag} {network}: no card is on that network; add --nic internal={network}"
                 )));
             }
         }
@@ -126,12 +145,29 @@ impl Networks {
         if !self.internal.contains_key(network) {
             let switch = Switch::new();
             let given = args.dhcp.iter().rfind(|spec| spec.network == network);
-            let default = DhcpSpec {
+            let default = dhcp::Config::for_network(network);
+            let mut spec = given.cloned().unwrap_or_else(|| DhcpSpec {
                 network: network.into(),
-                config: Some(dhcp::Config::for_network(network)),
+                config: Some(default.clone()),
                 leases: None,
-            };
-            let spec = given.unwrap_or(&default);
+            });
+            if let Some(files) = args.files.iter().rfind(|files| files.network == network) {
+                let config = spec.config.as_ref().unwrap_or(&default);
+                let address = Ipv4Addr::from_bits(config.network.to_bits() + 2);
+                let bad = |e: &dyn std::fmt::Display| {
+                    Failure::usage(format!(
+                        "--files {network}={}: {e}; name a folder",
+                        files.folder.display()
+                    ))
+                };
+                let root = Some(files.folder.clone());
+                let server = FileServerConfig { root, ..FileServerConfig::new(address, config.prefix) };
+                let server = FileServer::new(server).map_err(|e| bad(&e))?;
+                switch.station(server).map_err(|e| bad(&e))?;
+                if let Some(config) = &mut spec.config {
+                    config.next_server.get_or_insert(address);
+                }
+            }
             if let Some(config) = &spec.config {
                 let bad = |e: &dyn std::fmt::Display| Failure::usage(format!("--dhcp {network}: {e}"));
                 let mut server = dhcp::Server::new(config.clone()).map_err(|e| bad(&e))?;

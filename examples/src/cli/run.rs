@@ -5,11 +5,11 @@ use slotone_chipset_440bx::DateTime;
 use slotone_firmware::BootDevice as FirmwareBoot;
 use slotone_host::BackendSpec;
 use slotone_vmm_core::{
-    ClockMode, IdeDrive, LinuxImage, OnTripleFault, RunExit, VirtualServer2005, virtual_server_2005,
+    ClockMode, DriveBay, LinuxImage, OnTripleFault, RunExit, VirtualServer2005, virtual_server_2005,
 };
 use slotone_x86_cpu::CpuModel;
 
-use super::args::{Args, BootDevice, ClockArg, DiskArg, RtcTime, TripleFaultArg, UndoArg};
+use super::args::{Args, BootDevice, ClockArg, DiskArg, RtcTime, ScsiArg, TripleFaultArg, UndoArg};
 use super::failure::Failure;
 use super::fault;
 use super::images;
@@ -113,6 +113,7 @@ fn status(args: &Args, end: End) -> u8 {
 fn config(args: &Args) -> Result<VirtualServer2005, Failure> {
     let mut config = machine_config(args)?;
     config.ide = drives(args)?;
+    config.scsi = scsi(args)?;
     fault::break_drives(&mut config, args)?;
     Ok(config)
 }
@@ -172,18 +173,18 @@ fn date_time(t: RtcTime) -> Result<DateTime, Failure> {
     Ok(DateTime::new(t.year, t.month, t.day, t.hour, t.minute, t.second)?)
 }
 
-fn drives(args: &Args) -> Result<[IdeDrive; 4], Failure> {
+fn drives(args: &Args) -> Result<[DriveBay; 4], Failure> {
     let discard = args.undo == Some(UndoArg::Discard);
-    let mut drives: [IdeDrive; 4] = Default::default();
+    let mut drives: [DriveBay; 4] = Default::default();
     let disks: [&Option<DiskArg>; 4] = [&args.hda, &args.hdb, &args.hdc, &args.hdd];
     for (drive, disk) in drives.iter_mut().zip(disks) {
         if let Some(disk) = disk {
-            *drive = IdeDrive::Disk(images::disk(&disk.path, disk.read_only, discard)?);
+            *drive = DriveBay::Disk(images::disk(&disk.path, disk.read_only, discard)?);
         }
     }
     for cd in &args.cdrom {
         // Secondary master first, as in the product; then whatever is free.
-        let free = |slot: &usize| matches!(drives[*slot], IdeDrive::Empty);
+        let free = |slot: &usize| matches!(drives[*slot], DriveBay::Empty);
         let slot = match cd.slot {
             Some(slot) => Some(slot).filter(free),
             None => [2, 3, 1, 0].into_iter().find(free),
@@ -194,9 +195,29 @@ fn drives(args: &Args) -> Result<[IdeDrive; 4], Failure> {
                 cd.path.display()
             )));
         };
-        drives[slot] = IdeDrive::CdRom(Some(images::cd(&cd.path)?));
+        drives[slot] = DriveBay::CdRom(Some(images::cd(&cd.path)?));
     }
     Ok(drives)
+}
+
+/// The SCSI adapters that are used, with their drives.
+fn scsi(args: &Args) -> Result<[Option<[DriveBay; 7]>; 4], Failure> {
+    let discard = args.undo == Some(UndoArg::Discard);
+    let mut adapters: [Option<[DriveBay; 7]>; 4] = Default::default();
+    for ScsiArg { adapter, id, path, cdrom, read_only } in &args.scsi {
+        let bay = &mut adapters[*adapter].get_or_insert_default()[*id];
+        if !matches!(bay, DriveBay::Empty) {
+            return Err(Failure::usage(format!(
+                "--scsi {adapter}:{id}={}: that ID is taken; choose another",
+                path.display()
+            )));
+        }
+        *bay = match cdrom {
+            true => DriveBay::CdRom(Some(images::cd(path)?)),
+            false => DriveBay::Disk(images::disk(path, *read_only, discard)?),
+        };
+    }
+    Ok(adapters)
 }
 
 pub(crate) fn print_stats(session: &Session) -> Result<(), Failure> {
