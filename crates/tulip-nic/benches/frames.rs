@@ -1,0 +1,2 @@
+//! Frames through the model alone.
+fn main() {}
