@@ -4,6 +4,8 @@
 #[cfg(feature = "dhcp")]
 pub mod dhcp;
 pub mod fault;
+#[cfg(all(feature = "host", unix))]
+pub mod host;
 pub mod mac;
 #[cfg(feature = "pcap")]
 pub mod pcap;

@@ -167,7 +167,7 @@ fn tftp_gives_files_with_and_without_options() {
     let (_switch, port) = network();
     let options = [("blksize", "1432"), ("tsize", "0"), ("windowsize", "8"), ("unknown", "1")];
     let (oack, data) = tftp(port, "/generate/100000", &options, 8).unwrap();
-    assert_eq!(oack, b"blksize\01432\0tsize\0100000\0windowsize\08\0");
+    assert_eq!(oack, b"blksize\x001432\x00tsize\x00100000\x00windowsize\x008\x00");
     let mut expected = vec![0; 100_000];
     generated(0, &mut expected);
     assert!(data == expected);

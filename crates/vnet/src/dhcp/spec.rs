@@ -216,6 +216,45 @@ impl FromStr for DhcpSpec {
     }
 }
 
+/// The text that is read as the same settings.
+impl std::fmt::Display for DhcpSpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Some(config) = &self.config else { return write!(f, "{}=off", self.network) };
+        write!(
+            f,
+            "{}={}/{},start={},end={}",
+            self.network, config.network, config.prefix, config.start, config.end
+        )?;
+        write!(f, ",server={},server-mac={}", config.server, config.server_mac)?;
+        write!(f, ",lease={},renewal={},rebinding={}", config.lease, config.renewal, config.rebinding)?;
+        let on = |flag| if flag { "on" } else { "off" };
+        write!(f, ",probe={},authoritative={}", on(config.probe), on(config.authoritative))?;
+        for (key, list) in [
+            ("router", config.router.as_slice()),
+            ("next-server", config.next_server.as_slice()),
+            ("dns", &config.dns[..]),
+            ("wins", &config.wins[..]),
+        ] {
+            for address in list {
+                write!(f, ",{key}={address}")?;
+            }
+        }
+        for (key, text) in [
+            ("domain", &config.domain),
+            ("server-name", &config.boot_server),
+            ("boot-file", &config.boot_file),
+        ] {
+            if let Some(text) = text {
+                write!(f, ",{key}={text}")?;
+            }
+        }
+        match &self.leases {
+            Some(path) => write!(f, ",leases={}", path.display()),
+            None => Ok(()),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -159,3 +159,27 @@ pub fn seconds(n: u64) -> VmInstant {
 pub fn mac(n: u8) -> MacAddress {
     MacAddress([0, 3, 0xff, 0, 0, n])
 }
+
+/// Serves a guest in the host's time until `until` says so; answers whether it did within `limit`.
+pub fn run_real<P: NetPort>(
+    guest: &mut Guest<P>,
+    begun: std::time::Instant,
+    limit: std::time::Duration,
+    mut until: impl FnMut(&mut Guest<P>) -> bool,
+) -> bool {
+    let me = std::thread::current();
+    guest.wire.port.set_waker(std::sync::Arc::new(move || me.unpark()));
+    let end = std::time::Instant::now() + limit;
+    loop {
+        let now = VmInstant::from_nanos(begun.elapsed().as_nanos() as u64);
+        guest.serve(now);
+        if until(guest) {
+            return true;
+        }
+        if std::time::Instant::now() >= end {
+            return false;
+        }
+        let wait = guest.next(now).map_or(5_000_000, |at| at.since(now)).min(5_000_000);
+        std::thread::park_timeout(std::time::Duration::from_nanos(wait));
+    }
+}
