@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "every test program uses its part")]
 
 pub(crate) mod linux;
+pub(crate) mod program;
 
 use slotone_aic7870::{Aic7870, Aic7870Config};
 use slotone_block::memory::MemoryDisk;
