@@ -3,6 +3,7 @@
 //!
 //! Every body bounds the time and the memory that one input takes, and is a function of its input alone.
 
+mod block;
 mod bus;
 mod cpu;
 mod devices;
@@ -14,6 +15,7 @@ pub mod text;
 mod vhd;
 mod vhd_parts;
 
+pub use block::block;
 pub use bus::bus;
 pub use cpu::cpu;
 pub use devices::{
@@ -32,6 +34,7 @@ pub type Body = fn(&[u8]);
 
 /// Every target by name.
 pub const TARGETS: &[(&str, Body)] = &[
+    ("block", block),
     ("bus", bus),
     ("chipset_dma", chipset_dma),
     ("chipset_host_bridge", chipset_host_bridge),

@@ -76,7 +76,7 @@ fn one_footer(raw: &[u8; 512]) {
     assert_eq!(footer.geometry().cylinders, be::<2>(raw, 56) as u16);
     assert_eq!(u64::from(footer.disk_type_code()), be::<4>(raw, 60));
     assert_eq!(footer.id().0, raw[68..84]);
-    assert_eq!((footer.temporary(), footer.saved_state()), (raw[11] & 1 != 0, raw[84] != 0));
+    assert_eq!((footer.temporary(), footer.saved_state()), (raw[11] & 1 != 0, raw[84] == 1));
     let size = be::<8>(raw, 48);
     match footer.checked_size() {
         Ok(found) => {
