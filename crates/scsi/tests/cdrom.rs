@@ -4,7 +4,8 @@ use proptest::prelude::*;
 use slotone_block::Outcome;
 use slotone_bus::state::{StateReader, StateWriter};
 use slotone_scsi::{
-    Access, CdRom, Command, MediumResult, Range, Reply, Reset, Sense, SenseKey, Target, opcode,
+    Access, CdConfig, CdRom, Command, MediumResult, Range, Reply, Reset, Sense, SenseKey, SpiFlags, Target,
+    opcode,
 };
 
 /// A drive with `blocks` whose unit attentions were fetched.
@@ -217,6 +218,49 @@ fn a_locked_tray_stays_shut_for_the_guest() {
     drive.reset(Reset::PowerOn);
     assert_eq!(check(&mut drive, &[0]), [6, 0x29, 0]);
     assert_eq!(run(&mut drive, &[0x1b, 0, 0, 0, 2]), Reply::Good, "a reset unlocks");
+}
+
+/// A drive on a SCSI bus says other things of itself than one on ATAPI, and has what every SCSI unit has.
+#[test]
+fn on_a_scsi_bus() {
+    let spi = SpiFlags { wide: false, sync: true, queueing: true };
+    let mut drive = CdRom::with_config(CdConfig { serial: "77".to_string(), ..CdConfig::scsi(spi) });
+    drive.insert(1_000 * 2048);
+    assert_eq!(data(&mut drive, &[0x12, 0, 0, 0, 255])[..8], [5, 0x80, 2, 2, 31, 0, 0, 0x12]);
+    assert_eq!(data(&mut drive, &[0x12, 1, 0, 0, 255]), [5, 0, 0, 3, 0, 0x80, 0x83]);
+    assert_eq!(data(&mut drive, &[0x12, 1, 0x80, 0, 255]), [5, 0x80, 0, 2, b'7', b'7']);
+    assert_eq!(data(&mut drive, &[0xa0, 0, 0, 0, 0, 0, 0, 0, 0, 16]).len(), 16, "in spite of an attention");
+    assert_eq!(check(&mut drive, &[0]), [6, 0x29, 0]);
+    assert_eq!(check(&mut drive, &[0]), [6, 0x28, 0]);
+    let read =
+        |lba: u64, count: u64| Reply::Medium(Access::Read(Range { offset: lba * 2048, len: count * 2048 }));
+    assert_eq!(run(&mut drive, &[0x08, 0, 0, 5, 9]), read(5, 9));
+    assert_eq!(run(&mut drive, &[0x08, 0, 0, 5, 0]), read(5, 256));
+    assert_eq!(run(&mut drive, &[0x01]), Reply::Good);
+    assert_eq!(run(&mut drive, &[0x0b, 0, 3, 0xe7]), Reply::Good);
+    assert_eq!(check(&mut drive, &[0x0b, 0, 3, 0xe8]), [5, 0x21, 0]);
+    assert_eq!(run(&mut drive, &[0x1d, 4]), Reply::Good);
+    let mode = data(&mut drive, &[0x1a, 0, 0x01, 0, 255]);
+    assert_eq!(mode[..14], [23, 1, 0, 8, 0, 0, 3, 0xe8, 0, 0, 8, 0, 1, 10]);
+    let feature = data(&mut drive, &[0x46, 2, 0, 1, 0, 0, 0, 1, 0]);
+    assert_eq!(feature[8..], [0, 1, 3, 4, 0, 0, 0, 1], "the physical interface");
+    assert_eq!(data(&mut drive, &[0x46, 2, 1, 8, 0, 0, 0, 1, 0])[8..], [1, 8, 3, 4, b'7', b'7', b' ', b' ']);
+    // Blocks of 2048 bytes, and no others.
+    let select = |drive: &mut CdRom, len: u8| {
+        let command = Command::new(&[0x15, 0x10, 0, 0, 12]);
+        assert_eq!(drive.command(&command), Reply::DataOut { len: 12 });
+        drive.data_out(&command, &[0, 0, 0, 8, 0, 0, 0, 0, 0, 0, len, 0])
+    };
+    assert_eq!(select(&mut drive, 8), Reply::Good);
+    assert!(matches!(select(&mut drive, 9), Reply::Check(s) if s.asc == 0x26));
+    // Reserved, and the unit that is not there.
+    assert_eq!(run(&mut drive, &[0x16]), Reply::Good);
+    let other = Command::new(&[0x28]).initiator(3);
+    assert!(matches!(drive.command(&other), Reply::Check(s) if s.asc == 0x29));
+    assert!(matches!(drive.command(&other), Reply::Check(s) if s.asc == 0x28));
+    assert_eq!(drive.command(&other), Reply::ReservationConflict);
+    assert!(matches!(drive.command(&Command::new(&[0]).lun(1)), Reply::Check(s) if s.asc == 0x25));
+    assert_eq!(run(&mut drive, &[0x17]), Reply::Good);
 }
 
 proptest! {
