@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::IoSlice;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 
@@ -14,7 +15,7 @@ use crate::io::is_zero;
 use crate::progress::{Progress, tell};
 use crate::source::{LinkedDisk, Source};
 use crate::storage::{FileStorage, Lock, Storage};
-use crate::vhd::OpenOptions;
+use crate::vhd::{OpenOptions, Vhd};
 
 /// What to make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -54,6 +55,8 @@ const GRAIN: usize = 4096;
 const PIECE: usize = 256 << 10;
 /// Pieces between reader and writer.
 const IN_FLIGHT: usize = 8;
+/// Bytes after which a durable conversion has the host write to its disk.
+const EARLY: u64 = 8 << 20;
 /// Disks smaller than this are not worth a second thread.
 const SMALL: u64 = 4 << 20;
 
@@ -126,7 +129,8 @@ fn fill(
             let storage = Arc::new(FileStorage::create(path)?);
             storage.set_len(size).map_err(|e| Error::new(path, e))?;
             let raw = LinkedDisk::from_storage(storage.clone(), path, false)?;
-            copy(source, &raw, options.threads, progress).map_err(|e| Error::new(path, e))?;
+            let early = options.durable.then_some(Early { storage: &*storage, disk: None, done: 0 });
+            copy(source, &raw, options.threads, early, progress).map_err(|e| Error::new(path, e))?;
             finish(storage.file(), path, options.durable)
         }
         Target::Fixed | Target::Dynamic => {
@@ -135,7 +139,9 @@ fn fill(
                 _ => CreateOptions::dynamic(size).block_size(options.block_size),
             };
             let disk = create.create_with(path, &open)?;
-            copy(source, &disk, options.threads, progress).map_err(|e| Error::new(path, e))?;
+            let early =
+                options.durable.then(|| Early { storage: &**disk.storage(), disk: Some(&disk), done: 0 });
+            copy(source, &disk, options.threads, early, progress).map_err(|e| Error::new(path, e))?;
             disk.close()?;
             let file = File::open(path).map_err(|e| Error::new(path, e))?;
             finish(&file, path, options.durable)
@@ -154,6 +160,56 @@ struct Piece {
     len: usize,
 }
 
+/// Reads what may not be zero, in order.
+struct Reader<'a> {
+    source: &'a dyn Source,
+    size: u64,
+    at: u64,
+    /// Of the source's answers the last one: asking again for each piece makes the host count a file's extents over and over.
+    data: Range<u64>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(source: &'a dyn Source) -> Self {
+        Self { source, size: source.info().capacity, at: 0, data: 0..0 }
+    }
+
+    /// Fills `piece` with the next data; `false`: nothing but zeros is left.
+    fn next(&mut self, piece: &mut Piece) -> std::result::Result<bool, ErrorKind> {
+        if self.at >= self.data.end {
+            let found = self.source.next_data(self.at).map_err(Error::into_kind)?;
+            let Some(data) = found.filter(|d| d.start < self.size) else { return Ok(false) };
+            self.at = data.start;
+            self.data = data;
+        }
+        piece.at = self.at;
+        // Pieces end at multiples of their size, so that later ones are aligned.
+        let stop = (self.at + 1).next_multiple_of(PIECE as u64).min(self.data.end).min(self.size);
+        piece.len = (stop - self.at) as usize;
+        self.at = stop;
+        read_exact(self.source, piece.at, &mut piece.buf[..piece.len])?;
+        Ok(true)
+    }
+}
+
+/// Has the host begin with writing to its disk what will be made durable in the end anyway.
+pub(crate) struct Early<'a> {
+    storage: &'a dyn Storage,
+    disk: Option<&'a Vhd>,
+    done: u64,
+}
+
+impl Early<'_> {
+    /// All up to `at` on the disk is written.
+    fn reached(&mut self, at: u64) {
+        let end = self.disk.and_then(Vhd::filled_up_to).unwrap_or(at);
+        if end >= self.done + EARLY {
+            self.storage.start_writeback(self.done, end - self.done);
+            self.done = end;
+        }
+    }
+}
+
 /// Copies what is not zero from `source` to the new, empty disk `target` of at least the same size.
 ///
 /// One thread reads, another one writes: two writers would only wait for each other in the host's file system.
@@ -161,66 +217,52 @@ pub(crate) fn copy(
     source: &dyn Source,
     target: &dyn BlockBackend,
     threads: usize,
+    mut early: Option<Early<'_>>,
     progress: &mut Progress<'_>,
 ) -> std::result::Result<(), ErrorKind> {
-    let size = source.info().capacity;
+    let mut reader = Reader::new(source);
+    let size = reader.size;
+    let mut write = |piece: &Piece| {
+        write_nonzero(target, piece.at, &piece.buf[..piece.len])?;
+        let end = piece.at + piece.len as u64;
+        if let Some(early) = &mut early {
+            early.reached(end);
+        }
+        tell(progress, end, size)
+    };
     if threads < 2 || size < SMALL {
         let mut piece = Piece { at: 0, buf: vec![0; PIECE], len: 0 };
-        while read_piece(source, size, &mut piece)? {
-            write_nonzero(target, piece.at, &piece.buf[..piece.len])?;
-            piece.at += piece.len as u64;
-            tell(progress, piece.at, size)?;
+        while reader.next(&mut piece)? {
+            write(&piece)?;
         }
     } else {
         std::thread::scope(|scope| {
             let (full, ready) = mpsc::sync_channel::<Piece>(IN_FLIGHT);
             let (empty, free) = mpsc::channel::<Vec<u8>>();
             (0..IN_FLIGHT).for_each(|_| drop(empty.send(vec![0; PIECE])));
-            let reader = scope.spawn(move || -> std::result::Result<(), ErrorKind> {
-                let mut at = 0;
+            let reading = scope.spawn(move || -> std::result::Result<(), ErrorKind> {
                 // Ends early when the writer is gone.
                 while let Ok(buf) = free.recv() {
-                    let mut piece = Piece { at, buf, len: 0 };
-                    if !read_piece(source, size, &mut piece)? {
-                        break;
-                    }
-                    at = piece.at + piece.len as u64;
-                    if full.send(piece).is_err() {
+                    let mut piece = Piece { at: 0, buf, len: 0 };
+                    if !reader.next(&mut piece)? || full.send(piece).is_err() {
                         break;
                     }
                 }
                 Ok(())
             });
-            let write = || -> std::result::Result<(), ErrorKind> {
-                for piece in ready {
-                    write_nonzero(target, piece.at, &piece.buf[..piece.len])?;
-                    tell(progress, piece.at, size)?;
-                    let _ = empty.send(piece.buf);
-                }
+            let written = ready.into_iter().try_for_each(|piece| {
+                write(&piece)?;
+                let _ = empty.send(piece.buf);
                 Ok(())
-            };
-            let written = write();
+            });
             drop(empty);
             let read =
-                reader.join().unwrap_or_else(|_| Err(ErrorKind::Damaged("the reading thread died".into())));
+                reading.join().unwrap_or_else(|_| Err(ErrorKind::Damaged("the reading thread died".into())));
             written.and(read)
         })?;
     }
     let _ = progress(size, size);
     Ok(())
-}
-
-/// Fills `piece` with the next data at or after its offset; `false`: nothing but zeros is left.
-fn read_piece(source: &dyn Source, size: u64, piece: &mut Piece) -> std::result::Result<bool, ErrorKind> {
-    let Some(data) = source.next_data(piece.at).map_err(Error::into_kind)?.filter(|d| d.start < size) else {
-        return Ok(false);
-    };
-    piece.at = data.start;
-    // Pieces end at multiples of their size, so that later ones are aligned.
-    let stop = (data.start + 1).next_multiple_of(PIECE as u64).min(data.end).min(size);
-    piece.len = (stop - data.start) as usize;
-    read_exact(source, piece.at, &mut piece.buf[..piece.len])?;
-    Ok(true)
 }
 
 /// Writes the parts of `data` that are not zero, in runs of [`GRAIN`].

@@ -37,6 +37,8 @@ const POOL_MAX: u32 = 64;
 const POOL_MIN: u32 = 8;
 /// Blocks with unwritten bitmaps after which a write flushes by itself (guests that never flush).
 const DIRTY_MAX: usize = 1024;
+/// Bytes of new blocks after which the host is told to begin writing them to its disk: the flush then finds most of it done.
+const EARLY: u64 = 8 << 20;
 
 /// What memory knows of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +87,8 @@ pub(crate) struct Meta {
     freed: Vec<u64>,
     /// Next byte of the pool, and its end.
     pool: Range<u64>,
+    /// Blocks from here to the pool were allocated since the last flush, and the host was not told to write them yet.
+    unwritten: u64,
     /// Where the trailing footer is (or, if it is missing, where the file ends).
     footer_at: u64,
     /// Blocks for the pool's next extension.
@@ -175,6 +179,7 @@ impl Dynamic {
                 free: Vec::new(),
                 freed: Vec::new(),
                 pool: at..at,
+                unwritten: at,
                 footer_at: at,
                 pool_step: POOL_MIN,
                 pool_extended: false,
@@ -415,15 +420,17 @@ impl Dynamic {
             } else {
                 drop(guard);
                 self.make_room(storage)?;
-                let crowded = {
+                let (crowded, unwritten) = {
                     let mut m = self.meta_mut();
                     self.place(&mut m, storage, block)?;
                     put(self.data_at(&m, block) + inside, at, n)?;
                     self.mark(&mut m, block, inside, n);
-                    m.dirty_bitmaps.len() > DIRTY_MAX
+                    (m.dirty_bitmaps.len() > DIRTY_MAX, self.take_unwritten(&mut m))
                 };
                 if crowded {
                     self.flush(storage)?;
+                } else if let Some(range) = unwritten {
+                    storage.start_writeback(range.start, range.end - range.start);
                 }
             }
             at += n;
@@ -541,6 +548,20 @@ impl Dynamic {
         Ok(())
     }
 
+    /// Where the blocks end that were allocated in order, without the last one, which may not be full.
+    pub(crate) fn filled_up_to(&self) -> u64 {
+        self.meta().pool.start.saturating_sub(self.layout.region())
+    }
+
+    /// The part of the file, if it is large enough to be worth it, whose new blocks the host should begin to write to its disk.
+    fn take_unwritten(&self, meta: &mut Meta) -> Option<Range<u64>> {
+        let end = meta.pool.start.saturating_sub(self.layout.region());
+        if self.bulk || end < meta.unwritten.saturating_add(EARLY) {
+            return None;
+        }
+        Some(std::mem::replace(&mut meta.unwritten, end)..end)
+    }
+
     fn used_end(&self, meta: &Meta) -> u64 {
         let free = meta.free.iter().chain(&meta.freed).max().map_or(0, |s| s + self.layout.region());
         self.layout.end(&meta.bat).max(free)
@@ -557,6 +578,7 @@ impl Dynamic {
         if at + FOOTER_LEN as u64 == len && at == meta.footer_at {
             // Also right when the footer there was just found to be good.
             meta.pool = at..at;
+            meta.unwritten = at;
             return Ok(());
         }
         storage.write_at(at, &self.footer)?;
@@ -564,6 +586,7 @@ impl Dynamic {
         storage.set_len(at + FOOTER_LEN as u64)?;
         meta.footer_at = at;
         meta.pool = at..at;
+        meta.unwritten = at;
         Ok(())
     }
 
@@ -577,6 +600,7 @@ impl Dynamic {
         self.sync(storage)?;
         meta.footer_at = at;
         meta.pool = at..at;
+        meta.unwritten = at;
         Ok(())
     }
 
@@ -621,6 +645,7 @@ impl Dynamic {
 
     fn take_pending(&self, meta: &mut Meta) -> Pending {
         let mut p = Pending::default();
+        meta.unwritten = meta.pool.start;
         let dirty = std::mem::take(&mut meta.dirty_bitmaps);
         for block in dirty {
             let at = u64::from(meta.bat[block as usize]) * SECTOR;

@@ -445,6 +445,11 @@ impl Vhd {
         &self.leaf().storage
     }
 
+    /// Where in the file of a dynamic disk, written in order, the blocks end that will not change any more.
+    pub(crate) fn filled_up_to(&self) -> Option<u64> {
+        self.leaf().dynamic().map(|d| d.filled_up_to())
+    }
+
     pub(crate) fn images(&self) -> &[Image] {
         &self.chain
     }

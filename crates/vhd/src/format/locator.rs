@@ -181,6 +181,10 @@ fn percent_decode(s: &str) -> Option<String> {
     while let Some(b) = bytes.next() {
         if b == b'%' {
             let hex = [bytes.next()?, bytes.next()?];
+            // The parser of numbers would take a sign as well.
+            if !hex.iter().all(u8::is_ascii_hexdigit) {
+                return None;
+            }
             out.push(u8::from_str_radix(std::str::from_utf8(&hex).ok()?, 16).ok()?);
         } else {
             out.push(b);
@@ -209,6 +213,7 @@ mod tests {
         assert_eq!(to_host_path(Platform::MacUrl, &url).unwrap(), Path::new("/a b/p\u{e4}.vhd"));
         assert_eq!(to_host_path(Platform::MacUrl, "file://server/x"), None);
         assert_eq!(to_host_path(Platform::MacUrl, "file:///x%zz"), None);
+        assert_eq!(to_host_path(Platform::MacUrl, "file:///x%+f"), None);
     }
 
     #[test]

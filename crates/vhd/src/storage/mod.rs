@@ -77,6 +77,11 @@ pub trait Storage: Send + Sync + fmt::Debug {
     /// The host's I/O failed; the durability of earlier writes is unknown.
     fn sync(&self) -> io::Result<()>;
 
+    /// Begins to make the range durable, as far as it can be done without waiting. Only a hint: nothing is promised before a [`Storage::sync`].
+    fn start_writeback(&self, offset: u64, len: u64) {
+        let _ = (offset, len);
+    }
+
     /// Makes a range read as zeros and gives its room back. `false`: cannot; nothing was done.
     ///
     /// # Errors
@@ -137,6 +142,9 @@ impl<T: Storage + ?Sized> Storage for std::sync::Arc<T> {
     }
     fn sync(&self) -> io::Result<()> {
         (**self).sync()
+    }
+    fn start_writeback(&self, offset: u64, len: u64) {
+        (**self).start_writeback(offset, len);
     }
     fn punch(&self, offset: u64, len: u64) -> io::Result<bool> {
         (**self).punch(offset, len)
