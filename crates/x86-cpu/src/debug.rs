@@ -108,7 +108,8 @@ impl Core {
     /// Raises #DB if an instruction breakpoint is at the next instruction and neither RF nor a load of SS before it holds
     /// it off (SDM vol. 3, 6.8.3). The breakpoints hit are left noted: by them the delivery knows what kind of #DB it is.
     pub(crate) fn check_instruction_breakpoints(&mut self) -> Fallible<()> {
-        if self.flag(flags::RF) || self.shadow_traps && self.retired == self.shadow_at {
+        let resumed = self.flag(flags::RF) || self.amid_repeat();
+        if resumed || self.shadow_traps && self.retired == self.shadow_at {
             return Ok(());
         }
         let linear = self.seg[CS].base.wrapping_add(self.eip);

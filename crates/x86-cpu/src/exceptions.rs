@@ -180,6 +180,11 @@ impl Core {
         error: Option<u32>,
         eip: u32,
     ) -> Fallible<()> {
+        // Between iterations RF is 1 in what is pushed or saved (SDM vol. 3, 17.3.1.1).
+        if self.amid_repeat() && source == Source::External {
+            self.flags |= RF;
+        }
+        self.repeat_at = u64::MAX;
         if !self.protected() {
             return self.interrupt_real(pins, vector, eip);
         }

@@ -40,7 +40,7 @@ impl Core {
         CpuState {
             gpr,
             eip: self.eip,
-            eflags: self.eflags(),
+            eflags: self.eflags() | if self.amid_repeat() { flags::RF } else { 0 },
             segments: [0, 1, 2, 3, 4, 5].map(|i| segment(&self.seg[i])),
             ldtr: segment(&self.ldtr),
             tr: segment(&self.tr),
@@ -125,6 +125,8 @@ impl Core {
         self.shutdown = s.shutdown;
         self.shadow_at = if s.interrupt_shadow { s.retired } else { u64::MAX };
         self.shadow_traps = false;
+        // RF says it.
+        self.repeat_at = u64::MAX;
         self.nmi_blocked = s.nmi_blocked;
         self.nmi_pending = s.nmi_pending;
         self.nmi_level = s.nmi_level;

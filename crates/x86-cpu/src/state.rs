@@ -145,6 +145,8 @@ pub(crate) struct Core {
     pub(crate) shadow_at: u64,
     /// The shadow is that of a load of SS, which holds traps off too.
     pub(crate) shadow_traps: bool,
+    /// A repeated instruction stopped between iterations when this many instructions had retired.
+    pub(crate) repeat_at: u64,
     /// The running instruction entered an interrupt handler: it is not followed by a single-step trap.
     pub(crate) interrupted: bool,
     pub(crate) nmi_blocked: bool,
@@ -257,6 +259,7 @@ impl Core {
             shutdown: false,
             shadow_at: u64::MAX,
             shadow_traps: false,
+            repeat_at: u64::MAX,
             interrupted: false,
             nmi_blocked: false,
             nmi_pending: false,
@@ -303,6 +306,7 @@ impl Core {
         self.halted = false;
         self.shutdown = false;
         self.shadow_at = u64::MAX;
+        self.repeat_at = u64::MAX;
         self.nmi_blocked = false;
         self.nmi_pending = false;
         self.debug_hits = 0;
@@ -356,6 +360,12 @@ impl Core {
     #[inline(always)]
     pub(crate) fn flag(&self, mask: u32) -> bool {
         self.flags & mask != 0
+    }
+
+    /// EIP is at a repeated instruction of which iterations are done and others are to come.
+    #[inline]
+    pub(crate) fn amid_repeat(&self) -> bool {
+        self.repeat_at == self.retired
     }
 
     /// Holds interrupts off until the instruction after the running one has retired.

@@ -127,6 +127,7 @@ fn single_step() {
     m.state.gpr[7] = DATA;
     let e = m.run(&[0xF3, 0xAA, 0xF4]);
     assert_eq!((e.vector, e.pushed[0], e.state.gpr[1]), (Some(DB), CODE, 4));
+    assert_ne!(e.pushed[2] & 1 << 16, 0, "RF: it is to go on, not to begin");
 
     // MOV SS holds the trap off.
     let mut m = Machine::new();

@@ -1,7 +1,7 @@
 //! IN, OUT, INS, OUTS.
 
 use super::{NEXT, Step};
-use crate::block::{Flow, Op, REP, REPNE};
+use crate::block::{Op, REP, REPNE};
 use crate::flags::DF;
 use crate::int::Int;
 use crate::state::*;
@@ -101,7 +101,7 @@ impl Core {
             return Some(self.fall(op));
         }
         self.retired += n as u64;
-        (self.attention || self.now() >= self.limit).then_some(Ok(Flow::Again))
+        (self.attention || self.now() >= self.limit).then(|| Ok(self.pause()))
     }
 }
 

@@ -48,9 +48,15 @@ impl Core {
             }
             self.retired += 1;
             if self.attention || self.now() >= self.limit {
-                return Ok(Flow::Again);
+                return Ok(self.pause());
             }
         }
+    }
+
+    /// Stops between iterations.
+    pub(crate) fn pause(&mut self) -> Flow {
+        self.repeat_at = self.now();
+        Flow::Again
     }
 
     /// How many iterations can be done in one piece with `bytes` at hand.
@@ -69,7 +75,7 @@ impl Core {
             return Some(self.fall(op));
         }
         self.retired += n as u64;
-        (self.now() >= self.limit).then_some(Ok(Flow::Again))
+        (self.now() >= self.limit).then(|| Ok(self.pause()))
     }
 
     /// Whether pieces can be taken: repeated, upwards, nobody watching every step.
@@ -141,7 +147,7 @@ fn movs_one_then_look<T: Int>(c: &mut Core, p: &mut Pins<'_>, op: &Op) -> Fallib
 }
 
 fn one_done(c: &mut Core, op: &Op) -> Option<Step> {
-    c.piece_done(op, 1).or_else(|| c.attention.then_some(Ok(Flow::Again)))
+    c.piece_done(op, 1).or_else(|| c.attention.then(|| Ok(c.pause())))
 }
 
 /// STOS

@@ -471,6 +471,20 @@ debug_group:
 	RESULT
 	OUT	"", v0
 	NL
+	# Its iterations are one instruction.
+	TEST	"a breakpoint on rep movs, counted:"
+	INTGATE	1, CODE0, debug_resume-Z, 0x8E
+	movl	$0, v0
+	movl	$DATA, %esi
+	movl	$DATA + 0x40, %edi
+	movl	$4, %ecx
+	WATCH	X0, 1f-Z
+	TRY
+1:	rep movsb
+	END
+	RESULT
+	OUT	"", v0
+	NL
 	TEST	"rf set by the handler goes on:"
 	INTGATE	1, CODE0, debug_resume-Z, 0x8E
 	movl	$0, v0
