@@ -5,7 +5,7 @@
 //! module's place.
 
 use crate::block::{BlockCache, Flow, Link, Op};
-use crate::ops::Step;
+use crate::ops::{NEXT, Step};
 use crate::run::Front;
 use crate::state::{CS, Core, Pins, mode};
 
@@ -23,33 +23,40 @@ pub(crate) fn run(core: &mut Core, cache: &mut BlockCache, pins: &mut Pins<'_>, 
         let allowed = &ops[..n];
         let mut rest = allowed.iter();
         let mut i = 0;
-        // Where the next block is noted. One comparison after another, the frequent outcomes first: a jump table here
-        // would cost a second unpredictable jump per instruction.
+        // Where the next block is noted.
         let slot = 'ops: {
             while let Some(op) = rest.next() {
                 core.index = i;
                 let step = (op.run)(core, pins, op);
-                if matches!(step, Ok(Flow::Next)) {
-                    i += 1;
-                } else if matches!(step, Ok(Flow::Taken)) {
-                    core.retired += u64::from(i + 1);
-                    break 'ops op.link;
-                } else if matches!(step, Ok(Flow::Skip)) {
-                    i += 2;
-                    rest.next();
-                } else if matches!(step, Ok(Flow::Jump)) {
-                    core.retired += u64::from(i + 1);
-                    if core.attention || core.retired >= core.limit {
-                        return;
+                i += 1;
+                if step != NEXT {
+                    // Apart from the comparison above: one jump table for all would cost every instruction a second
+                    // jump that is hard to predict.
+                    match std::hint::black_box(step) {
+                        Ok(Flow::Taken) => {
+                            core.retired += u64::from(i);
+                            break 'ops op.link;
+                        }
+                        Ok(Flow::Next | Flow::Skip) => {
+                            i += 1;
+                            rest.next();
+                        }
+                        Ok(Flow::Jump) => {
+                            core.retired += u64::from(i);
+                            if core.attention || core.retired >= core.limit {
+                                return;
+                            }
+                            let Some(next) = Front::find_or_decode(core, cache, pins) else { return };
+                            id = next;
+                            continue 'blocks;
+                        }
+                        step => {
+                            if !leave(core, pins, op, i - 1, step) {
+                                return;
+                            }
+                            break 'ops block.fall;
+                        }
                     }
-                    let Some(next) = Front::find_or_decode(core, cache, pins) else { return };
-                    id = next;
-                    continue 'blocks;
-                } else {
-                    if !leave(core, pins, op, i, step) {
-                        return;
-                    }
-                    break 'ops block.fall;
                 }
                 if core.attention {
                     break;
