@@ -64,6 +64,11 @@ impl Server {
     /// # Errors
     /// [`StoreError::Io`]; the file is as before then.
     pub fn save(&mut self, now: VmInstant, path: &Path) -> Result<(), StoreError> {
+        self.write(now, path, true)
+    }
+
+    /// As [`Server::save`]; with `durable` the file outlives the host's end too, not only the program's, which takes a disk's time.
+    pub(crate) fn write(&mut self, now: VmInstant, path: &Path, durable: bool) -> Result<(), StoreError> {
         if !self.changed() {
             return Ok(());
         }
@@ -73,7 +78,9 @@ impl Server {
         let new = path.with_file_name(name);
         let written = File::create(&new).and_then(|mut file| {
             file.write_all(self.export(now).as_bytes())?;
-            file.sync_all()?;
+            if durable {
+                file.sync_all()?;
+            }
             fs::rename(&new, path)
         });
         if let Err(error) = written {

@@ -132,8 +132,9 @@ impl Hub {
         loop {
             let now = self.now();
             clock.receive(now, &mut |_| {});
-            self.deliver(now);
+            // A lease is kept before its client hears of it: this process may end at any moment.
             self.save(now);
+            self.deliver(now);
             if !self.clients.is_empty() {
                 alone = Instant::now();
             } else if alone.elapsed() >= IDLE {
@@ -264,7 +265,7 @@ impl Hub {
         if let Some((server, _, path)) = &self.server {
             let mut server = lock(server);
             // A folder that cannot be written costs the memory of leases, not the network.
-            let _ = server.save(now, path);
+            let _ = server.write(now, path, *path != self.files.leases);
         }
     }
 }
