@@ -251,7 +251,7 @@ mod tests {
         let mut bus = Bus::new(true);
         let values = [(0, 0x3100), (1, 0x782d), (2, 0x2000), (3, 0x5c01), (4, 0x01e1), (5, 0x45e1), (6, 1)];
         for (register, value) in values.into_iter().chain([(0x19, 0x81), (7, 0)]) {
-            assert_eq!(bus.read_before(1, register), 0x1_0000 | value, "register {register}, Linux");
+            assert_eq!(bus.read_before(1, register), 0x2_0000 | value, "register {register}, Linux");
             assert_eq!(bus.read_after(1, register), Some(value), "register {register}, ReactOS");
         }
         for phy in (0..32).filter(|p| *p != 1) {
@@ -294,7 +294,8 @@ mod tests {
     #[test]
     fn noise_is_no_frame() {
         let mut bus = Bus::new(true);
-        bus.bits(0, 64);
+        bus.bits(0, 32);
+        bus.bits(0, 32);
         assert_eq!(bus.engine.edges, 0, "no one before the zeros");
         bus.bits(0b100, 3);
         assert_eq!(bus.engine.edges, 0, "two zeros are no start");

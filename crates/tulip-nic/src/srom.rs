@@ -397,7 +397,7 @@ mod tests {
     fn what_does_not_fit_is_refused() {
         let rom = Srom::new(0, MacAddress([0; 6]));
         let with = |blocks: Vec<InfoBlock>| Srom { blocks, ..rom.clone() }.image();
-        assert_eq!(with(vec![InfoBlock::mii(); 7]), Err(SromError::TooLong(3)));
+        assert_eq!(with(vec![InfoBlock::mii(); 8]), Err(SromError::TooLong(12)));
         assert!(with(vec![InfoBlock::Compact { media: 0x40, gpr: 0, command: 0 }]).is_err());
         assert!(with(vec![InfoBlock::Other { kind: 4, data: vec![0; 127] }]).is_err());
         assert!(with(vec![InfoBlock::Other { kind: 1, data: vec![] }]).is_err());
