@@ -431,8 +431,6 @@ impl Args {
             ("--parallel", self.parallel.as_ref().is_some_and(|p| *p != BackendSpec::None)),
             ("--option-rom", self.option_rom.is_some()),
             ("--control", self.control.is_some()),
-            ("--undo keep", self.undo == Some(UndoArg::Keep)),
-            ("--undo commit", self.undo == Some(UndoArg::Commit)),
             ("--screen vnc and web", self.screen == Some(ScreenArg::Remote)),
             ("--record", self.record.is_some()),
             ("--replay", self.replay.is_some()),

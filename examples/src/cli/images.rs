@@ -1,14 +1,16 @@
 //! Opening disk images: by content, with one line about what is wrong and what to do.
 
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use slotone_block::layers::Overlay;
 use slotone_block::raw::{OpenMode, RawDisk};
 use slotone_block::{BlockBackend, SECTOR};
-use slotone_vhd::OpenOptions;
+use slotone_vhd::undo::{UndoAction, UndoSession};
+use slotone_vhd::{OpenOptions, Vhd, quiet};
 
+use super::args::{Args, UndoArg};
 use super::failure::Failure;
 
 /// The cookie of a VHD footer, which a dynamic or differencing disk also has at its start.
@@ -33,15 +35,101 @@ fn missing(path: &Path, e: &std::io::Error) -> Failure {
     Failure::usage(format!("{}: {e}; {advice}", path.display()))
 }
 
-/// A hard disk: VHD of any kind, raw image or host block device. With `discard`, nothing the guest writes reaches the file.
-pub(crate) fn disk(path: &Path, read_only: bool, discard: bool) -> Result<Arc<dyn BlockBackend>, Failure> {
-    let locked = read_only || discard;
+/// What becomes of what the guest writes to its hard disks (`--undo`).
+///
+/// `keep` and `commit` are an undo session of `slotone-vhd` over all disks that can be written to, on differencing disks beside them; so is
+/// `discard` when such a session is there from an earlier run. A `discard` of its own needs no files: the changes are in memory.
+#[derive(Debug)]
+pub(crate) struct Undo {
+    discard: bool,
+    /// The session, what to do with it, and whether it began with this run.
+    session: Option<(UndoSession, UndoAction, bool)>,
+    /// Its disks by their real paths, until the machine takes them.
+    disks: Vec<(PathBuf, Vhd)>,
+    /// The guest has run: what it wrote is not lost by a failure.
+    ran: bool,
+}
+
+impl Undo {
+    /// Begins a session over the disks of `args`, or goes on with the one that was kept.
+    pub(crate) fn begin(args: &Args) -> Result<Self, Failure> {
+        let discard = args.undo == Some(UndoArg::Discard);
+        let mut undo = Self { discard, session: None, disks: Vec::new(), ran: false };
+        let Some(arg) = args.undo else { return Ok(undo) };
+        let ide = [&args.hda, &args.hdb, &args.hdc, &args.hdd].into_iter().flatten();
+        let ide = ide.map(|disk| (&disk.path, disk.read_only));
+        let scsi = args.scsi.iter().map(|disk| (&disk.path, disk.read_only || disk.cdrom));
+        let writable = ide.chain(scsi).filter_map(|(path, read_only)| (!read_only).then_some(path));
+        let mut paths = Vec::new();
+        for path in writable {
+            if is_vhd(path)? {
+                paths.push(path);
+            } else if !discard {
+                return Err(Failure::usage(format!(
+                    "{}: --undo keep and commit work on VHD images, not on raw or linked disks; make one with vhd convert",
+                    path.display()
+                )));
+            }
+        }
+        let mut kept = false;
+        for path in &paths {
+            kept |= UndoSession::find(path)?.is_some();
+        }
+        if paths.is_empty() || discard && !kept {
+            return Ok(undo);
+        }
+        let session = UndoSession::start_or_resume(&paths, &mut quiet())?;
+        let action = match arg {
+            UndoArg::Keep => UndoAction::Keep,
+            UndoArg::Commit => UndoAction::Commit,
+            UndoArg::Discard => UndoAction::Discard,
+        };
+        let names = session.disks().iter().map(|d| d.disk.clone());
+        undo.disks = names.zip(session.open()?).collect();
+        undo.session = Some((session, action, !kept));
+        Ok(undo)
+    }
+
+    /// From now on the guest may have written something.
+    pub(crate) fn runs(&mut self) {
+        self.ran = true;
+    }
+
+    /// The machine is gone, its disks are closed: does what was asked for, and passes `result` on. When the run failed, the session stays as it
+    /// is; one that the guest never saw goes away.
+    pub(crate) fn end(self, result: Result<u8, Failure>) -> Result<u8, Failure> {
+        drop(self.disks);
+        let Some((session, action, fresh)) = self.session else { return result };
+        match result {
+            Ok(status) => {
+                session.end(action, &mut quiet())?;
+                Ok(status)
+            }
+            Err(failure) => {
+                if fresh && !self.ran {
+                    session.discard()?;
+                }
+                Err(failure)
+            }
+        }
+    }
+}
+
+/// A hard disk: VHD of any kind, raw image or host block device. What the guest writes goes where `undo` says.
+pub(crate) fn disk(path: &Path, read_only: bool, undo: &mut Undo) -> Result<Arc<dyn BlockBackend>, Failure> {
+    if !read_only && let Ok(real) = std::fs::canonicalize(path) {
+        let at = undo.disks.iter().position(|(disk, _)| *disk == real);
+        if let Some(at) = at {
+            return Ok(Arc::new(undo.disks.swap_remove(at).1));
+        }
+    }
+    let locked = read_only || undo.discard;
     let medium: Arc<dyn BlockBackend> = if is_vhd(path)? {
         Arc::new(OpenOptions::new().read_only(locked).open(path)?)
     } else {
         Arc::new(RawDisk::open(path, OpenMode { read_only: locked })?)
     };
-    if discard && !read_only { Ok(Arc::new(Overlay::new(medium))) } else { Ok(medium) }
+    if undo.discard && !read_only { Ok(Arc::new(Overlay::new(medium))) } else { Ok(medium) }
 }
 
 /// A CD image: whole 2048-byte sectors, opened read-only.

@@ -9,10 +9,10 @@ use slotone_vmm_core::{
 };
 use slotone_x86_cpu::CpuModel;
 
-use super::args::{Args, BootDevice, ClockArg, DiskArg, RtcTime, ScsiArg, TripleFaultArg, UndoArg};
+use super::args::{Args, BootDevice, ClockArg, DiskArg, RtcTime, ScsiArg, TripleFaultArg};
 use super::failure::Failure;
 use super::fault;
-use super::images;
+use super::images::{self, Undo};
 use super::network::{self, Networks};
 use super::screen::{Keyboard, Screen};
 use super::session::{End, Session};
@@ -26,7 +26,14 @@ pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
     if args.is_demonstration() {
         return super::demo::run(args);
     }
-    let config = config(args)?;
+    let mut undo = Undo::begin(args)?;
+    let result = run_machine(args, &mut undo);
+    undo.end(result)
+}
+
+/// Builds the machine, runs it and takes it apart again: afterwards its disks are closed.
+fn run_machine(args: &Args, undo: &mut Undo) -> Result<u8, Failure> {
+    let config = config(args, undo)?;
     let mut builder = virtual_server_2005(&config)?;
     if args.on_triple_fault == Some(TripleFaultArg::Stop) {
         builder.on_triple_fault(OnTripleFault::Stop);
@@ -61,6 +68,7 @@ pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
     if let (Some(path), Some(at)) = (&args.save, args.save_at) {
         session.save_at(path, at);
     }
+    undo.runs();
     let end = {
         let mut screen = Screen::of(args);
         let keyboard = if screen.is_on() { Keyboard::take(&session.machine)? } else { None };
@@ -110,10 +118,10 @@ fn status(args: &Args, end: End) -> u8 {
 }
 
 /// The machine that the arguments describe, with its drives.
-fn config(args: &Args) -> Result<VirtualServer2005, Failure> {
+fn config(args: &Args, undo: &mut Undo) -> Result<VirtualServer2005, Failure> {
     let mut config = machine_config(args)?;
-    config.ide = drives(args)?;
-    config.scsi = scsi(args)?;
+    config.ide = drives(args, undo)?;
+    config.scsi = scsi(args, undo)?;
     fault::break_drives(&mut config, args)?;
     Ok(config)
 }
@@ -173,13 +181,12 @@ fn date_time(t: RtcTime) -> Result<DateTime, Failure> {
     Ok(DateTime::new(t.year, t.month, t.day, t.hour, t.minute, t.second)?)
 }
 
-fn drives(args: &Args) -> Result<[DriveBay; 4], Failure> {
-    let discard = args.undo == Some(UndoArg::Discard);
+fn drives(args: &Args, undo: &mut Undo) -> Result<[DriveBay; 4], Failure> {
     let mut drives: [DriveBay; 4] = Default::default();
     let disks: [&Option<DiskArg>; 4] = [&args.hda, &args.hdb, &args.hdc, &args.hdd];
     for (drive, disk) in drives.iter_mut().zip(disks) {
         if let Some(disk) = disk {
-            *drive = DriveBay::Disk(images::disk(&disk.path, disk.read_only, discard)?);
+            *drive = DriveBay::Disk(images::disk(&disk.path, disk.read_only, undo)?);
         }
     }
     for cd in &args.cdrom {
@@ -201,8 +208,7 @@ fn drives(args: &Args) -> Result<[DriveBay; 4], Failure> {
 }
 
 /// The SCSI adapters that are used, with their drives.
-fn scsi(args: &Args) -> Result<[Option<[DriveBay; 7]>; 4], Failure> {
-    let discard = args.undo == Some(UndoArg::Discard);
+fn scsi(args: &Args, undo: &mut Undo) -> Result<[Option<[DriveBay; 7]>; 4], Failure> {
     let mut adapters: [Option<[DriveBay; 7]>; 4] = Default::default();
     for ScsiArg { adapter, id, path, cdrom, read_only } in &args.scsi {
         let bay = &mut adapters[*adapter].get_or_insert_default()[*id];
@@ -214,7 +220,7 @@ fn scsi(args: &Args) -> Result<[Option<[DriveBay; 7]>; 4], Failure> {
         }
         *bay = match cdrom {
             true => DriveBay::CdRom(Some(images::cd(path)?)),
-            false => DriveBay::Disk(images::disk(path, *read_only, discard)?),
+            false => DriveBay::Disk(images::disk(path, *read_only, undo)?),
         };
     }
     Ok(adapters)
