@@ -410,7 +410,12 @@ pub fn cpu(input: &[u8]) {
     // have them, so what goes on from it is compared with a processor that forgets them at the same places.
     let [forgetful, loaded] = [Between::Forget, Between::Load].map(|between| {
         let mut random = Random(slices + 1);
-        run(&start, || 1 + random.below(150), between)
+        // Often after a single instruction: what lasts for one must be in the state as well.
+        let slice = || {
+            let most = [1, 4, 150][random.below(3) as usize];
+            1 + random.below(most)
+        };
+        run(&start, slice, between)
     });
     same("saved and loaded", &forgetful, &loaded);
     if let Some((cpu, mut bus)) = start.machine() {

@@ -1,2 +1,2 @@
 #![no_main]
-slotone_fuzz::bytes_target!(firmware);
+slotone_fuzz::bytes_target!(firmware, once);

@@ -73,11 +73,18 @@ macro_rules! script_target {
     };
 }
 
-/// A fuzz target for `bodies::NAME`, whose input is bytes: as they are, or as hexadecimal text.
+/// A fuzz target for `bodies::NAME`, whose input is bytes: as they are, or as hexadecimal text. With `, once` the body runs before libFuzzer
+/// looks at the time: its first run goes through POST.
 #[macro_export]
 macro_rules! bytes_target {
     ($name:ident) => {
-        $crate::libfuzzer_sys::fuzz_target!(|input: $crate::BytesInput| $crate::bodies::$name(&input.0));
+        $crate::bytes_target!($name, ());
+    };
+    ($name:ident, once) => {
+        $crate::bytes_target!($name, $crate::bodies::$name(&[]));
+    };
+    ($name:ident, $init:expr) => {
+        $crate::libfuzzer_sys::fuzz_target!(init: $init, |input: $crate::BytesInput| $crate::bodies::$name(&input.0));
         $crate::libfuzzer_sys::fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, _seed: u32| {
             let bytes = $crate::bodies::text::from_text(&data[..size]);
             $crate::mutate(data, size, max_size, bytes)
