@@ -146,10 +146,13 @@ impl Core {
             // An instruction breakpoint is the one fault that pushes RF as it is (SDM vol. 3, 17.3.1.1).
             let without_rf = now.vector == vector::DF || breakpoint && now.vector == vector::DB;
             let source = if without_rf { Source::External } else { Source::Fault };
+            // So it does not matter whether a repeated instruction has just been resumed.
+            self.set_flag(RF, !without_rf);
             if self.interrupt(pins, now.vector, source, now.error, self.eip).is_ok() {
                 return;
             }
             if now.vector == vector::DF {
+                self.flags &= !RF;
                 self.shutdown = true;
                 return;
             }
