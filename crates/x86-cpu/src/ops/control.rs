@@ -38,6 +38,16 @@ pub(crate) fn jmp_rel<const F: bool>(c: &mut Core, _: &mut Pins<'_>, op: &Op) ->
 
 /// CALL rel
 pub(crate) fn call_rel<const F: bool>(c: &mut Core, p: &mut Pins<'_>, op: &Op) -> Step {
+    let back = c.next_eip(op);
+    if F && c.push_quick(back) {
+        c.eip = back.wrapping_add(op.imm);
+        return Ok(Flow::Taken);
+    }
+    call_rel_slow::<F>(c, p, op)
+}
+
+#[inline(never)]
+fn call_rel_slow<const F: bool>(c: &mut Core, p: &mut Pins<'_>, op: &Op) -> Step {
     let target = c.relative::<F>(op)?;
     let back = c.next_eip(op);
     if F || op.o32() {
@@ -75,6 +85,15 @@ pub(crate) fn call_rm<M: Rm, const F: bool>(c: &mut Core, p: &mut Pins<'_>, op: 
 
 /// RET, RET imm16
 pub(crate) fn ret<const F: bool>(c: &mut Core, p: &mut Pins<'_>, op: &Op) -> Step {
+    let quick = if F { c.peek_quick() } else { None };
+    let Some(target) = quick else { return ret_slow::<F>(c, p, op) };
+    c.eip = target;
+    c.drop_stack::<F>(4 + op.imm);
+    Ok(Flow::Jump)
+}
+
+#[inline(never)]
+fn ret_slow<const F: bool>(c: &mut Core, p: &mut Pins<'_>, op: &Op) -> Step {
     let (target, size) = if F || op.o32() {
         (c.peek::<u32, F>(p, 0)?, 4)
     } else {

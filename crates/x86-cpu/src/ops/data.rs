@@ -8,12 +8,25 @@ use crate::state::*;
 /// MOV r/m, r
 pub(crate) fn mov_rm_r<T: Int, M: Rm>(c: &mut Core, p: &mut Pins<'_>, op: &Op) -> Step {
     let v = c.reg::<T>(op.reg);
+    if M::set_quick(c, op, v) { NEXT } else { mov_rm_r_slow::<T, M>(c, p, op) }
+}
+
+#[inline(never)]
+fn mov_rm_r_slow<T: Int, M: Rm>(c: &mut Core, p: &mut Pins<'_>, op: &Op) -> Step {
+    let v = c.reg::<T>(op.reg);
     M::set(c, p, op, v)?;
     NEXT
 }
 
 /// MOV r, r/m
 pub(crate) fn mov_r_rm<T: Int, M: Rm>(c: &mut Core, p: &mut Pins<'_>, op: &Op) -> Step {
+    let Some(v) = M::get_quick::<T>(c, op) else { return mov_r_rm_slow::<T, M>(c, p, op) };
+    c.set_reg(op.reg, v);
+    NEXT
+}
+
+#[inline(never)]
+fn mov_r_rm_slow<T: Int, M: Rm>(c: &mut Core, p: &mut Pins<'_>, op: &Op) -> Step {
     let v = M::get::<T>(c, p, op)?;
     c.set_reg(op.reg, v);
     NEXT
@@ -27,6 +40,13 @@ pub(crate) fn mov_rm_i<T: Int, M: Rm>(c: &mut Core, p: &mut Pins<'_>, op: &Op) -
 
 /// MOVZX r, r/m: from `S` to the operand size `T`.
 pub(crate) fn movzx<T: Int, S: Int, M: Rm>(c: &mut Core, p: &mut Pins<'_>, op: &Op) -> Step {
+    let Some(v) = M::get_quick::<S>(c, op) else { return movzx_slow::<T, S, M>(c, p, op) };
+    c.set_reg(op.reg, T::of(v.u()));
+    NEXT
+}
+
+#[inline(never)]
+fn movzx_slow<T: Int, S: Int, M: Rm>(c: &mut Core, p: &mut Pins<'_>, op: &Op) -> Step {
     let v = M::get::<S>(c, p, op)?.u();
     c.set_reg(op.reg, T::of(v));
     NEXT

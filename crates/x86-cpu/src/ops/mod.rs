@@ -31,6 +31,19 @@ pub(crate) trait Rm: 'static {
     fn get<T: Int>(c: &mut Core, p: &mut Pins<'_>, op: &Op) -> Fallible<T>;
     fn set<T: Int>(c: &mut Core, p: &mut Pins<'_>, op: &Op, v: T) -> Fallible<()>;
     fn update<T: Int, R>(c: &mut Core, p: &mut Pins<'_>, op: &Op, f: impl Fn(T) -> (T, R)) -> Fallible<R>;
+
+    /// [`Rm::get`] if that takes no call. A handler that tries this first and leaves the rest to a second one needs no
+    /// stack frame.
+    #[inline(always)]
+    fn get_quick<T: Int>(_: &Core, _: &Op) -> Option<T> {
+        None
+    }
+
+    /// [`Rm::set`] if that takes no call; says whether it is done.
+    #[inline(always)]
+    fn set_quick<T: Int>(_: &mut Core, _: &Op, _: T) -> bool {
+        false
+    }
 }
 
 /// A register.
@@ -58,6 +71,17 @@ impl Rm for Reg {
         c.set_reg(op.rm, v);
         Ok(r)
     }
+
+    #[inline(always)]
+    fn get_quick<T: Int>(c: &Core, op: &Op) -> Option<T> {
+        Some(c.reg(op.rm))
+    }
+
+    #[inline(always)]
+    fn set_quick<T: Int>(c: &mut Core, op: &Op, v: T) -> bool {
+        c.set_reg(op.rm, v);
+        true
+    }
 }
 
 impl Rm for Flat {
@@ -77,6 +101,17 @@ impl Rm for Flat {
     fn update<T: Int, R>(c: &mut Core, p: &mut Pins<'_>, op: &Op, f: impl Fn(T) -> (T, R)) -> Fallible<R> {
         let at = c.sum(op);
         c.update(p, at, f)
+    }
+
+    #[inline(always)]
+    fn get_quick<T: Int>(c: &Core, op: &Op) -> Option<T> {
+        c.tlb.read(c.part, c.sum(op))
+    }
+
+    #[inline(always)]
+    fn set_quick<T: Int>(c: &mut Core, op: &Op, v: T) -> bool {
+        let at = c.sum(op);
+        c.tlb.write(c.part, at, v)
     }
 }
 

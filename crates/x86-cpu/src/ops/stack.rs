@@ -30,6 +30,23 @@ impl Core {
         Ok(())
     }
 
+    /// [`Core::push`] on a flat stack if that takes no call; says whether it is done.
+    #[inline(always)]
+    pub(crate) fn push_quick<T: Int>(&mut self, v: T) -> bool {
+        let sp = self.gpr[ESP].wrapping_sub(T::SIZE);
+        let done = self.tlb.write(self.part, sp, v);
+        if done {
+            self.gpr[ESP] = sp;
+        }
+        done
+    }
+
+    /// What is on top of a flat stack if that takes no call.
+    #[inline(always)]
+    pub(crate) fn peek_quick<T: Int>(&self) -> Option<T> {
+        self.tlb.read(self.part, self.gpr[ESP])
+    }
+
     /// Reads what is on top of the stack, `depth` bytes below it.
     #[inline(always)]
     pub(crate) fn peek<T: Int, const F: bool>(&mut self, p: &mut Pins<'_>, depth: u32) -> Fallible<T> {
@@ -70,12 +87,27 @@ impl Core {
 /// PUSH r
 pub(crate) fn push_r<T: Int, const F: bool>(c: &mut Core, p: &mut Pins<'_>, op: &Op) -> Step {
     let v = c.reg::<T>(op.rm);
+    if F && c.push_quick(v) { NEXT } else { push_r_slow::<T, F>(c, p, op) }
+}
+
+#[inline(never)]
+fn push_r_slow<T: Int, const F: bool>(c: &mut Core, p: &mut Pins<'_>, op: &Op) -> Step {
+    let v = c.reg::<T>(op.rm);
     c.push::<T, F>(p, v)?;
     NEXT
 }
 
 /// POP r
 pub(crate) fn pop_r<T: Int, const F: bool>(c: &mut Core, p: &mut Pins<'_>, op: &Op) -> Step {
+    let quick = if F { c.peek_quick::<T>() } else { None };
+    let Some(v) = quick else { return pop_r_slow::<T, F>(c, p, op) };
+    c.drop_stack::<F>(T::SIZE);
+    c.set_reg(op.rm, v);
+    NEXT
+}
+
+#[inline(never)]
+fn pop_r_slow<T: Int, const F: bool>(c: &mut Core, p: &mut Pins<'_>, op: &Op) -> Step {
     let v = c.pop::<T, F>(p)?;
     c.set_reg(op.rm, v);
     NEXT
