@@ -177,7 +177,7 @@ pub fn scsi_disk(input: &[u8]) {
             break;
         }
         match input.u8() % 16 {
-            0 | 1 | 2 => disk.reset(RESETS[usize::from(input.u8() % 3)]),
+            0..=2 => disk.reset(RESETS[usize::from(input.u8() % 3)]),
             3 => damage(&mut disk, &mut input),
             _ => {
                 let mut twin = Disk::new(config.clone());
