@@ -56,7 +56,8 @@ fn reads(c: &mut Criterion) {
     let config = Aic7870Config { timing, ..Aic7870Config::default() };
     let mut group = c.benchmark_group("64 KiB read");
     group.throughput(Throughput::Bytes(65536));
-    let work = Work { id: 1, cdb: &[0; 6], address: 0x100000, len: 65536, out: false, tag: 1, disconnect: true };
+    let work =
+        Work { id: 1, cdb: &[0; 6], address: 0x100000, len: 65536, out: false, tag: 1, disconnect: true };
     let mut board = Board::new(config, &[1]);
     let _ = disks;
     program::start(&mut board);

@@ -10,7 +10,7 @@ use crate::registers::{
     sxfrctl1,
 };
 use crate::sequencer::{Instruction, LoopFinder};
-use crate::state::{FIFO, State};
+use crate::state::{FIFO, PROGRAM, State};
 
 /// Virtual time that one slice of work may take, in nanoseconds: 512 instructions.
 pub(crate) const SLICE: u64 = 51_200;
@@ -38,7 +38,7 @@ pub(crate) struct Adapter {
     /// A DMA access that nobody answered.
     pub(crate) master_abort: bool,
     // Derived from the state.
-    pub(crate) program: Vec<Instruction>,
+    pub(crate) program: Box<[Instruction; PROGRAM]>,
     // Book-keeping.
     /// Grows with every change that the sequencer's program could notice.
     pub(crate) version: u64,
@@ -71,7 +71,7 @@ pub(crate) struct Counters {
 impl Adapter {
     pub(crate) fn new(config: Aic7870Config, targets: [Option<Box<dyn Target>>; 16]) -> Self {
         let s = State::new(config.id, config.wide);
-        let program = vec![Instruction::default(); s.ram.len()];
+        let program = Box::new([Instruction::default(); PROGRAM]);
         let mut this = Self {
             config,
             targets,
@@ -101,7 +101,9 @@ impl Adapter {
 
     /// Everything that follows from the state is made anew.
     pub(crate) fn decode_all(&mut self) {
-        self.program = self.s.ram.iter().map(|word| Instruction::decode(*word)).collect();
+        for (instruction, word) in self.program.iter_mut().zip(&self.s.ram) {
+            *instruction = Instruction::decode(*word);
+        }
         self.next_event = None;
         self.version += 1;
     }

@@ -102,10 +102,10 @@ pub(crate) struct LoopFinder {
 impl Adapter {
     #[inline]
     fn load(&mut self, cx: &mut Cx<'_>, address: u8) -> u8 {
-        match CLASS[usize::from(address)] {
-            Class::Live => self.read_register(cx, address, Who::Sequencer),
-            _ => self.s.file[usize::from(address)],
+        if CLASS[usize::from(address)] == Class::Live {
+            return self.read_register(cx, address, Who::Sequencer);
         }
+        self.s.file[usize::from(address)]
     }
 
     #[inline]
@@ -232,12 +232,7 @@ impl Adapter {
         if ret {
             self.s.sp = self.s.sp.wrapping_sub(1) & 3;
             let to = self.s.stack[usize::from(self.s.sp)];
-            let from = self.s.pc;
             self.s.pc = to;
-            // A loop may be closed by a return as well.
-            if to <= from {
-                self.find_loop();
-            }
         }
     }
 
@@ -256,6 +251,13 @@ impl Adapter {
 
     /// After a jump backwards: if nothing at all changed since the same place was passed, only an outside event will.
     fn find_loop(&mut self) {
+        self.loops.seen += 1;
+        // A change from outside the loop makes what was kept worthless at once.
+        let stale = self.loops.kept.version != self.version;
+        let moves_on = stale || self.loops.seen >= self.loops.limit;
+        if !moves_on && self.loops.kept.pc != self.s.pc {
+            return;
+        }
         let file = |address: u8| self.s.file[usize::from(address)];
         let here = Position {
             pc: self.s.pc,
@@ -265,17 +267,12 @@ impl Adapter {
             sp: self.s.sp,
             version: self.version,
         };
-        let loops = &mut self.loops;
-        if here == loops.kept {
+        if here == self.loops.kept {
             self.s.parked = true;
             self.attention = true;
-            return;
-        }
-        loops.seen += 1;
-        // A change from outside the loop makes what was kept worthless at once.
-        if loops.seen >= loops.limit || loops.kept.version != here.version {
-            loops.limit = if loops.kept.version != here.version { 1 } else { loops.limit.saturating_mul(2) };
-            (loops.kept, loops.seen) = (here, 0);
+        } else if moves_on {
+            self.loops.limit = if stale { 1 } else { self.loops.limit.saturating_mul(2) };
+            (self.loops.kept, self.loops.seen) = (here, 0);
         }
     }
 }

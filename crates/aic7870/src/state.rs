@@ -28,9 +28,9 @@ pub(crate) const MESSAGES: usize = 300;
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct State {
     /// Registers that are storage, by address; the current SCB page lies in its window.
-    pub(crate) file: Vec<u8>,
+    pub(crate) file: [u8; 256],
     /// SCB pages; the current one's bytes are in `file`.
-    pub(crate) scb: Vec<u8>,
+    pub(crate) scb: [u8; SCBS],
     pub(crate) ram: Vec<u32>,
     /// Next byte of the instruction at PC that SEQRAM reaches.
     pub(crate) ram_byte: u8,
@@ -347,8 +347,8 @@ impl State {
     /// As after power-on.
     pub(crate) fn new(id: u8, wide: bool) -> Self {
         let mut this = Self {
-            file: vec![0; 256],
-            scb: vec![0; SCBS],
+            file: [0; 256],
+            scb: [0; SCBS],
             ram: vec![0; PROGRAM],
             ram_byte: 0,
             pc: 0,
@@ -457,7 +457,7 @@ encode_fields!(Saved { config, status_high, state });
 /// Whether a machine could have come to `state`; `present` says at which IDs there are targets.
 pub(crate) fn check(state: &State, present: &[bool; 16]) -> Result<(), &'static str> {
     let sound = |ok: bool, what| if ok { Ok(()) } else { Err(what) };
-    sound(state.file.len() == 256 && state.scb.len() == SCBS && state.ram.len() == PROGRAM, "memories")?;
+    sound(state.ram.len() == PROGRAM, "sequencer RAM")?;
     sound(state.file[usize::from(r::ALLONES)] == 0xff, "ALLONES")?;
     sound(state.file[usize::from(r::ALLZEROS)] == 0, "ALLZEROS")?;
     sound(state.ram_byte < 4 && state.pc < PROGRAM as u16, "sequencer address")?;

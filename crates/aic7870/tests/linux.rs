@@ -108,7 +108,7 @@ fn reads_and_writes_in_segments() {
 fn a_large_transfer() {
     let Some((mut board, mut linux)) = attached(Aic7870Config::default(), &[1]) else { return };
     // 1 MiB in 64 KiB segments: more than one piece of the medium.
-    let data: Vec<u8> = (0..1u32 << 20).map(|n| (n * 7 >> 3) as u8).collect();
+    let data: Vec<u8> = (0..1u32 << 20).map(|n| ((n * 7) >> 3) as u8).collect();
     board.poke(0x300000, &data);
     let segments: Vec<_> = (0..16).map(|n| (0x300000 + n * 0x10000, 0x10000)).collect();
     assert_eq!(linux.run(&mut board, 1, &write10(1000, 2048), &segments, true), End::Complete);

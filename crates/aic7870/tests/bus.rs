@@ -1,0 +1,568 @@
+//! The SCSI bus, driven by hand with the sequencer paused: what an option ROM does. Messages, phases, resets, errors of media.
+
+mod common;
+
+use common::{Board, no_targets};
+use slotone_aic7870::{Aic7870, Aic7870Config, Timing};
+use slotone_block::layers::{ErrorLayer, On};
+use slotone_block::memory::MemoryDisk;
+use slotone_block::{BlockBackend, MediumInfo};
+use slotone_bus::Device;
+use slotone_scsi::{CdRom, Disk, DiskConfig};
+
+const DATA_OUT: u8 = 0x00;
+const DATA_IN: u8 = 0x40;
+const COMMAND: u8 = 0x80;
+const MESSAGE_OUT: u8 = 0xa0;
+const STATUS: u8 = 0xc0;
+const MESSAGE_IN: u8 = 0xe0;
+
+/// An initiator made of register accesses.
+struct Hand {
+    board: Board,
+    /// Every byte on the bus with its phase.
+    log: Vec<(u8, u8)>,
+}
+
+/// What came of a command.
+#[derive(Debug, PartialEq, Eq)]
+struct Result {
+    data: Vec<u8>,
+    status: Option<u8>,
+    messages: Vec<u8>,
+}
+
+impl Hand {
+    fn new(config: Aic7870Config, ids: &[u8]) -> Self {
+        let mut board = Board::new(config, ids);
+        board.set(0x87, 0x06);
+        board.set(0x02, 0x24);
+        Self { board, log: Vec::new() }
+    }
+
+    /// Selects; whether someone answered.
+    fn select(&mut self, id: u8, atn: bool) -> bool {
+        self.board.set(0x0c, 0x88);
+        self.board.set(0x05, id << 4 | 7);
+        self.board.set(0x00, if atn { 0x48 } else { 0x40 });
+        for _ in 0..10_000 {
+            if self.board.get(0x0b) & 0x40 != 0 {
+                self.board.set(0x00, 0x10);
+                self.board.set(0x0c, 0x08);
+                self.board.set(0x01, 0x1a);
+                return true;
+            }
+            if self.board.get(0x0c) & 0x80 != 0 {
+                assert_eq!(self.board.get(0x0b) & 0x10, 0x10, "SELINGO stays");
+                self.board.set(0x00, 0);
+                self.board.set(0x0c, 0x80);
+                self.board.set(0x0b, 0x10);
+                return false;
+            }
+            self.board.advance(1_000);
+        }
+        panic!("neither selected nor timed out");
+    }
+
+    /// The phase of the next REQ, expected from now on; `None` when the bus is free.
+    fn phase(&mut self) -> Option<u8> {
+        for _ in 0..10_000 {
+            let status = self.board.get(0x0c);
+            if status & 0x08 != 0 {
+                assert_eq!(self.board.get(0x03), 0);
+                return None;
+            }
+            if status & 0x01 != 0 {
+                let phase = self.board.get(0x03) & 0xe0;
+                self.board.set(0x03, phase);
+                assert_eq!(self.board.get(0x0c) & 0x10, 0, "PHASEMIS goes when the phase is expected");
+                return Some(phase);
+            }
+            self.board.advance(1_000);
+        }
+        panic!("the target holds the bus for ever");
+    }
+
+    fn put(&mut self, phase: u8, byte: u8) {
+        self.board.set(0x06, byte);
+        self.log.push((phase, byte));
+    }
+
+    fn get(&mut self, phase: u8) -> u8 {
+        let seen = self.board.get(0x12);
+        let byte = self.board.get(0x06);
+        assert_eq!(seen, byte, "SCSIBUSL shows the byte before");
+        self.log.push((phase, byte));
+        byte
+    }
+
+    /// Sends `messages`, ATN away before the last byte.
+    fn send(&mut self, messages: &[u8]) {
+        for (n, byte) in messages.iter().enumerate() {
+            assert_eq!(self.phase(), Some(MESSAGE_OUT));
+            if n + 1 == messages.len() {
+                self.board.set(0x0c, 0x40);
+            }
+            self.put(MESSAGE_OUT, *byte);
+        }
+    }
+
+    /// Carries on until the bus is free.
+    fn carry_on(&mut self, cdb: &[u8], out: &[u8]) -> Result {
+        let mut result = Result { data: Vec::new(), status: None, messages: Vec::new() };
+        let (mut cdb, mut out) = (cdb.iter(), out.iter());
+        while let Some(phase) = self.phase() {
+            match phase {
+                COMMAND => {
+                    let byte = *cdb.next().expect("no more of the command is wanted");
+                    self.put(phase, byte);
+                }
+                DATA_IN => {
+                    let byte = self.get(phase);
+                    result.data.push(byte);
+                }
+                DATA_OUT => {
+                    let byte = *out.next().expect("no more data are wanted");
+                    self.put(phase, byte);
+                }
+                STATUS => result.status = Some(self.get(phase)),
+                MESSAGE_IN => {
+                    let byte = self.get(phase);
+                    result.messages.push(byte);
+                }
+                other => panic!("phase {other:02x}"),
+            }
+        }
+        self.board.set(0x0c, 0x08);
+        result
+    }
+
+    /// A whole command without disconnection.
+    fn command(&mut self, id: u8, cdb: &[u8], out: &[u8]) -> Result {
+        assert!(self.select(id, true));
+        self.send(&[0x80]);
+        self.carry_on(cdb, out)
+    }
+
+    fn good(&mut self, id: u8, cdb: &[u8], out: &[u8]) -> Vec<u8> {
+        let result = self.command(id, cdb, out);
+        assert_eq!((result.status, &result.messages[..]), (Some(0), &[0][..]), "{cdb:02x?}");
+        result.data
+    }
+
+    /// Key, code and qualifier of what is wrong.
+    fn sense(&mut self, id: u8) -> (u8, u8, u8) {
+        let data = self.good(id, &[3, 0, 0, 0, 18, 0], &[]);
+        (data[2], data[12], data[13])
+    }
+
+    /// The unit attention of power-on is taken.
+    fn ready(&mut self, id: u8) {
+        assert_eq!(self.command(id, &[0; 6], &[]).status, Some(2));
+        assert_eq!(self.sense(id), (6, 0x29, 0));
+        self.good(id, &[0; 6], &[]);
+    }
+
+    /// Waits for a reselection and takes its messages.
+    fn reselected(&mut self) -> (u8, Vec<u8>) {
+        for _ in 0..10_000 {
+            if self.board.get(0x0b) & 0x20 != 0 {
+                let id = self.board.get(0x19) >> 4;
+                self.board.set(0x01, 0x1a);
+                self.board.set(0x0b, 0x20);
+                let mut messages = Vec::new();
+                while messages.is_empty() || self.phase() == Some(MESSAGE_IN) {
+                    assert_eq!(self.phase(), Some(MESSAGE_IN));
+                    messages.push(self.get(MESSAGE_IN));
+                }
+                return (id, messages);
+            }
+            self.board.advance(1_000);
+        }
+        panic!("nobody reselects");
+    }
+}
+
+fn hand() -> Hand {
+    let mut hand = Hand::new(Aic7870Config::default(), &[0, 2]);
+    hand.ready(0);
+    hand.ready(2);
+    hand
+}
+
+#[test]
+fn commands_by_hand() {
+    let mut hand = hand();
+    assert!(!hand.select(1, true) && !hand.select(7, true) && !hand.select(9, true));
+    let inquiry = hand.good(0, &[0x12, 0, 0, 0, 36, 0], &[]);
+    assert_eq!((inquiry.len(), inquiry[0]), (36, 0));
+    let data: Vec<u8> = (0..512u32).map(|n| (n * 3) as u8).collect();
+    hand.good(2, &[0x0a, 0, 0, 200, 1, 0], &data);
+    assert_eq!(hand.good(2, &[0x08, 0, 0, 200, 1, 0], &[]), data);
+    // Without ATN there is no IDENTIFY: the command comes first.
+    assert!(hand.select(0, false));
+    assert_eq!(hand.phase(), Some(COMMAND));
+    assert_eq!(hand.carry_on(&[0; 6], &[]).status, Some(0));
+    // A logical unit that is not there.
+    assert!(hand.select(0, true));
+    hand.send(&[0x83]);
+    assert_eq!(hand.carry_on(&[0x12, 0, 0, 0, 36, 0], &[]).data[0], 0x7f);
+}
+
+#[test]
+fn transfer_by_dma_with_residual() {
+    let mut hand = hand();
+    assert!(hand.select(0, true));
+    hand.send(&[0x80]);
+    for byte in [0x08, 0, 0, 7, 1, 0] {
+        assert_eq!(hand.phase(), Some(COMMAND));
+        hand.put(COMMAND, byte);
+    }
+    assert_eq!(hand.phase(), Some(DATA_IN));
+    let board = &mut hand.board;
+    board.set_all(0x88, &0x100003u32.to_le_bytes());
+    board.set_all(0x8c, &[0x58, 2, 0]);
+    board.set_all(0x08, &[0x58, 2, 0]);
+    board.set(0x93, 0x39);
+    assert_eq!(board.get(0x0c) & 0x10, 0x10, "PHASEMIS ends it");
+    assert_eq!(board.get(0x94) & 1, 1);
+    assert_eq!(board.get_all(0x08, 3), [88, 0, 0], "600 - 512");
+    assert_eq!(board.get_all(0x14, 4), (0x100203u32).to_le_bytes());
+    board.set(0x93, 0);
+    assert_eq!(board.memory(0x100003, 512), 7u32.to_le_bytes().repeat(128));
+    assert_eq!(hand.carry_on(&[], &[]).status, Some(0));
+}
+
+#[test]
+fn negotiation() {
+    for wide in [false, true] {
+        let mut hand = Hand::new(Aic7870Config { wide, ..Aic7870Config::default() }, &[0]);
+        hand.ready(0);
+        assert!(hand.select(0, true));
+        hand.send(&[0x80, 1, 2, 3, 1]);
+        let mut reply = Vec::new();
+        while hand.phase() == Some(MESSAGE_IN) {
+            reply.push(hand.get(MESSAGE_IN));
+        }
+        assert_eq!(reply, [1, 2, 3, u8::from(wide)]);
+        assert_eq!(hand.carry_on(&[0; 6], &[]).status, Some(0));
+        assert!(hand.select(0, true));
+        hand.send(&[0x80, 1, 3, 1, 12, 255]);
+        // Attention while the reply comes: another message follows it.
+        let mut reply = Vec::new();
+        for _ in 0..5 {
+            assert_eq!(hand.phase(), Some(MESSAGE_IN));
+            if reply.len() == 4 {
+                hand.board.set(0x03, 0xf0);
+            }
+            reply.push(hand.get(MESSAGE_IN));
+        }
+        assert_eq!(reply, [1, 3, 1, 25, if wide { 8 } else { 15 }]);
+        hand.send(&[0x07]);
+        assert_eq!(hand.carry_on(&[0; 6], &[]).status, Some(0));
+        // What nobody knows is rejected, extended or not.
+        for unknown in [&[0x80, 0x10][..], &[0x80, 1, 6, 4, 9, 0, 8, 1, 2], &[0x80, 0x23, 1]] {
+            assert!(hand.select(0, true));
+            hand.send(unknown);
+            assert_eq!(hand.phase(), Some(MESSAGE_IN));
+            assert_eq!(hand.get(MESSAGE_IN), 0x07);
+            assert_eq!(hand.carry_on(&[0; 6], &[]).status, Some(0));
+        }
+    }
+}
+
+/// Begins a tagged read that disconnects.
+fn begin(hand: &mut Hand, id: u8, tag: u8, kind: u8, lba: u8) {
+    assert!(hand.select(id, true));
+    hand.send(&[0xc0, kind, tag]);
+    let result = hand.carry_on(&[0x08, 0, 0, lba, 1, 0], &[]);
+    assert_eq!((result.status, &result.messages[..]), (None, &[4][..]), "DISCONNECT");
+}
+
+#[test]
+fn several_commands_at_once() {
+    let mut hand = hand();
+    // No reselections until all are out.
+    for (id, tag) in [(0, 11), (2, 22), (0, 33)] {
+        begin(&mut hand, id, tag, 0x20, tag);
+        hand.board.set(0x00, 0);
+    }
+    assert_eq!(hand.board.aic.commands_in_flight(), 3);
+    hand.board.advance(1_000_000);
+    hand.board.save_restore();
+    hand.board.set(0x00, 0x10);
+    for (id, tag) in [(0, 11u8), (2, 22), (0, 33)] {
+        assert_eq!(hand.reselected(), (id, vec![0x80, 0x20, tag]));
+        let result = hand.carry_on(&[], &[]);
+        let mark = u32::from(tag) | u32::from(id) << 24;
+        assert_eq!((result.status, &result.data[..]), (Some(0), &mark.to_le_bytes().repeat(128)[..]));
+    }
+    assert_eq!(hand.board.aic.commands_in_flight(), 0);
+}
+
+#[test]
+fn ordered_commands_wait() {
+    let mut hand = hand();
+    hand.board.set(0x00, 0);
+    for (tag, kind) in [(1, 0x20), (2, 0x22), (3, 0x20), (4, 0x21)] {
+        begin(&mut hand, 0, tag, kind, tag);
+        hand.board.set(0x00, 0);
+    }
+    hand.board.advance(2_000_000);
+    hand.board.set(0x00, 0x10);
+    let mut order = Vec::new();
+    for _ in 0..4 {
+        order.push(hand.reselected().1[2]);
+        assert_eq!(hand.carry_on(&[], &[]).status, Some(0));
+    }
+    assert_eq!(order, [1, 4, 2, 3], "HEAD OF QUEUE does not wait, SIMPLE waits for ORDERED");
+}
+
+#[test]
+fn aborts() {
+    for (message, left) in
+        [(&[0x80, 0x06][..], 1), (&[0x80, 0x20, 2, 0x0d], 3), (&[0x0c], 1), (&[0x80, 0x0e], 1)]
+    {
+        let mut hand = hand();
+        for tag in 1..=3 {
+            begin(&mut hand, 0, tag, 0x20, tag);
+            hand.board.set(0x00, 0);
+        }
+        begin(&mut hand, 2, 1, 0x20, 1);
+        hand.board.set(0x00, 0);
+        assert!(hand.select(0, true));
+        hand.board.set(0x00, 0);
+        hand.send(message);
+        assert_eq!(hand.phase(), None, "the bus is free at once");
+        hand.board.set(0x0c, 0x08);
+        assert_eq!(hand.board.aic.commands_in_flight(), left, "{message:02x?}");
+        hand.board.advance(1_000_000);
+        hand.board.set(0x00, 0x10);
+        for _ in 0..left {
+            let (_, messages) = hand.reselected();
+            assert!(left == 1 || messages[2] != 2);
+            assert_eq!(hand.carry_on(&[], &[]).status, Some(0));
+        }
+        hand.board.set(0x00, 0);
+        if message == [0x0c] {
+            assert_eq!(hand.command(0, &[0; 6], &[]).status, Some(2));
+            assert_eq!(hand.sense(0), (6, 0x29, 3), "BUS DEVICE RESET");
+        }
+        hand.good(0, &[0; 6], &[]);
+    }
+}
+
+#[test]
+fn attention_in_the_middle_of_data() {
+    let mut hand = hand();
+    assert!(hand.select(0, true));
+    hand.send(&[0x80]);
+    for byte in [0x08, 0, 0, 7, 1, 0] {
+        assert_eq!(hand.phase(), Some(COMMAND));
+        hand.put(COMMAND, byte);
+    }
+    for _ in 0..10 {
+        assert_eq!(hand.phase(), Some(DATA_IN));
+        hand.get(DATA_IN);
+    }
+    assert_eq!(hand.phase(), Some(DATA_IN));
+    hand.board.set(0x03, 0x50);
+    assert_eq!(hand.board.get(0x03) & 0x10, 0x10);
+    hand.board.set(0x03, 0x40);
+    assert_eq!(hand.board.get(0x03) & 0x10, 0x10, "only CLRATNO drops it");
+    hand.get(DATA_IN);
+    // No operation: the data go on where they were.
+    hand.send(&[0x08]);
+    assert_eq!(hand.carry_on(&[], &[]).data.len(), 512 - 11);
+    assert_eq!(hand.board.aic.commands_in_flight(), 0);
+}
+
+#[test]
+fn a_rejected_disconnection() {
+    let mut hand = hand();
+    assert!(hand.select(0, true));
+    hand.send(&[0xc0]);
+    for byte in [0x08, 0, 0, 7, 1, 0] {
+        assert_eq!(hand.phase(), Some(COMMAND));
+        hand.put(COMMAND, byte);
+    }
+    assert_eq!(hand.phase(), Some(MESSAGE_IN));
+    hand.board.set(0x03, 0xf0);
+    assert_eq!(hand.get(MESSAGE_IN), 4);
+    hand.send(&[0x07]);
+    let result = hand.carry_on(&[], &[]);
+    assert_eq!((result.status, result.data.len()), (Some(0), 512));
+}
+
+#[test]
+fn bus_reset() {
+    let mut hand = hand();
+    begin(&mut hand, 0, 1, 0x20, 1);
+    hand.board.set(0x00, 0);
+    assert!(hand.select(2, true));
+    hand.board.set(0x00, 0x5b);
+    assert_eq!(hand.board.get(0x00), 1, "all but SCSIRSTO");
+    assert_eq!(
+        (hand.board.get(0x03), hand.board.get(0x0b) & 0x70, hand.board.get(0x0c) & 0x20),
+        (0, 0, 0x20)
+    );
+    hand.board.advance(25_000);
+    hand.board.set(0x00, 0);
+    hand.board.set(0x0c, 0xaf);
+    assert_eq!(hand.board.aic.commands_in_flight(), 0);
+    for id in [0, 2] {
+        assert_eq!(hand.command(id, &[0; 6], &[]).status, Some(2));
+        assert_eq!(hand.sense(id).0, 6);
+    }
+}
+
+#[test]
+fn interrupts_drive_a_paused_adapter() {
+    let mut hand = hand();
+    hand.board.set(0x11, 0x01);
+    assert!(hand.select(0, true));
+    assert!(hand.board.line(), "REQINIT");
+    assert_eq!(hand.board.get(0x91), 4);
+    hand.board.set(0x0c, 0x01);
+    assert!(!hand.board.line(), "the level goes with its cause");
+    // The REQ is still there, and a byte makes another.
+    hand.board.set(0x03, MESSAGE_OUT);
+    hand.board.set(0x0c, 0x40);
+    hand.board.set(0x06, 0x80);
+    assert!(hand.board.line());
+    hand.board.set(0x92, 4);
+    assert!(hand.board.line(), "it comes back while its cause stands");
+    assert_eq!(hand.carry_on(&[0; 6], &[]).status, Some(0));
+    assert!(!hand.board.line());
+    hand.board.set(0x11, 0x80);
+    assert!(!hand.select(4, true));
+}
+
+#[test]
+fn a_full_queue() {
+    let mut hand = hand();
+    hand.board.set(0x00, 0);
+    for tag in 0..64 {
+        begin(&mut hand, 0, tag, 0x20, 1);
+        hand.board.set(0x00, 0);
+    }
+    assert!(hand.select(0, true));
+    hand.board.set(0x00, 0);
+    hand.send(&[0xc0, 0x20, 200]);
+    assert_eq!(hand.carry_on(&[0; 6], &[]).status, Some(0x28));
+    assert_eq!(hand.command(0, &[0; 6], &[]).status, Some(0x08), "BUSY without a tag");
+    // A tag that is in use.
+    assert!(hand.select(0, true));
+    hand.board.set(0x00, 0);
+    hand.send(&[0xc0, 0x20, 5]);
+    assert_eq!(hand.carry_on(&[0; 6], &[]).status, Some(0x28));
+}
+
+fn with_medium(medium: impl BlockBackend + 'static) -> Hand {
+    let info = MediumInfo { name: String::new(), ..medium.info().clone() };
+    let make = move || {
+        let mut targets = no_targets();
+        targets[0] = Some(Box::new(Disk::new(DiskConfig::new(&info))));
+        targets[5] = Some(Box::new(CdRom::new()));
+        Aic7870::new(Aic7870Config::default(), targets)
+    };
+    let mut hand = Hand::new(Aic7870Config::default(), &[]);
+    hand.board.aic = make();
+    hand.board.make = Box::new(make);
+    hand.board.media[0] = Some(Box::new(medium));
+    hand.board.config_write(0x14, &0xfeb0_0000u32.to_le_bytes());
+    hand.board.config_write(0x04, &[7]);
+    hand.board.set(0x87, 0x06);
+    hand.board.set(0x02, 0x24);
+    hand.ready(0);
+    hand
+}
+
+#[test]
+fn a_bad_sector_is_found() {
+    let layer = ErrorLayer::new(MemoryDisk::new(1 << 20)).bad(333 * 512..334 * 512, On::Both);
+    let mut hand = with_medium(layer);
+    // READ(10) of 256 sectors from 200: 133 are good.
+    let result = hand.command(0, &[0x28, 0, 0, 0, 0, 200, 0, 1, 0, 0], &[]);
+    assert_eq!((result.status, result.data.len()), (Some(2), 133 * 512));
+    let data = hand.good(0, &[3, 0, 0, 0, 18, 0], &[]);
+    assert_eq!((data[0], data[2] & 15, &data[3..7], data[12]), (0xf0, 3, &[0, 0, 1, 77][..], 0x11));
+    // VERIFY has no data, and finds it as well.
+    assert_eq!(hand.command(0, &[0x2f, 0, 0, 0, 0, 200, 0, 1, 0, 0], &[]).status, Some(2));
+    assert_eq!(hand.sense(0).0 & 15, 3);
+    assert_eq!(hand.command(0, &[0x0a, 0, 1, 77, 1, 0], &[0; 512]).status, Some(2));
+    assert_eq!(hand.sense(0).0 & 15, 3);
+    hand.good(0, &[0x35, 0, 0, 0, 0, 0, 0, 0, 0, 0], &[]);
+}
+
+#[test]
+fn a_failed_command_waits_for_its_sense_data() {
+    let layer = ErrorLayer::new(MemoryDisk::new(1 << 20)).bad(20 * 512..22 * 512, On::Both);
+    let mut hand = with_medium(layer);
+    hand.board.set(0x00, 0);
+    for tag in [20, 21, 22] {
+        begin(&mut hand, 0, tag, 0x20, tag);
+        hand.board.set(0x00, 0);
+    }
+    hand.board.advance(2_000_000);
+    for expected in [20u8, 21] {
+        hand.board.set(0x00, 0x10);
+        let (_, messages) = hand.reselected();
+        assert_eq!(messages[2], expected);
+        assert_eq!(hand.carry_on(&[], &[]).status, Some(2));
+        hand.board.set(0x00, 0);
+        // Nobody else speaks before this one's reason is known.
+        hand.board.advance(1_000_000);
+        let data = hand.good(0, &[3, 0, 0, 0, 18, 0], &[]);
+        assert_eq!((data[2] & 15, data[6]), (3, expected));
+        hand.board.advance(1_000_000);
+    }
+    hand.board.set(0x00, 0x10);
+    assert_eq!(hand.reselected().1[2], 22);
+    assert_eq!(hand.carry_on(&[], &[]).status, Some(0));
+}
+
+#[test]
+fn a_cd_comes_and_goes() {
+    let mut hand = with_medium(MemoryDisk::new(1 << 20));
+    hand.command(5, &[0; 6], &[]);
+    assert_eq!(hand.command(5, &[0; 6], &[]).status, Some(2));
+    assert_eq!(hand.sense(5).1, 0x3a, "no medium");
+    let disc = MemoryDisk::from_bytes(&[0x5a; 8192]);
+    hand.board.aic.target_as::<CdRom>(5).expect("a CD drive").insert(disc.info().capacity);
+    hand.board.media[5] = Some(Box::new(disc));
+    assert!(hand.board.aic.target_as::<Disk>(5).is_none());
+    assert_eq!(hand.command(5, &[0; 6], &[]).status, Some(2));
+    assert_eq!(hand.sense(5), (6, 0x28, 0));
+    let data = hand.good(5, &[0x28, 0, 0, 0, 0, 1, 0, 0, 2, 0], &[]);
+    assert_eq!(data, [0x5a; 4096]);
+    hand.board.aic.target_as::<CdRom>(5).expect("a CD drive").eject();
+    assert_eq!(hand.command(5, &[0; 6], &[]).status, Some(2));
+}
+
+#[test]
+fn damaged_states_change_nothing() {
+    let timing = Timing { access: 10_000_000, ..Timing::default() };
+    let mut hand = Hand::new(Aic7870Config { timing, ..Aic7870Config::default() }, &[0]);
+    hand.ready(0);
+    begin(&mut hand, 0, 1, 0x20, 1);
+    let good = hand.board.saved();
+    let mut refused = 0;
+    for at in 0..good.len() {
+        for flip in [0x01, 0x80, 0xff] {
+            let mut bad = good.clone();
+            bad[at] ^= flip;
+            let mut r = slotone_bus::state::StateReader::new(&bad);
+            if hand.board.aic.restore(&mut r).is_err() {
+                refused += 1;
+                assert_eq!(hand.board.saved(), good);
+            } else {
+                hand.board
+                    .aic
+                    .restore(&mut slotone_bus::state::StateReader::new(&good))
+                    .expect("the good one");
+            }
+        }
+    }
+    assert!(refused > 100, "{refused}");
+}
