@@ -4,8 +4,10 @@ mod common;
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
 
-use common::{Rng, content, content_hash, run, sha256, tool};
+use common::{Rng, content, content_hash, mortally, run, sha256, tool};
 use slotone_block::{BlockBackend, read_exact, write_all};
 use slotone_vhd::{
     CompactOptions, ConvertOptions, CreateOptions, ErrorKind, LinkedDisk, OpenOptions, Target, Vhd, compact,
@@ -30,8 +32,13 @@ impl Loop {
             eprintln!("skipped: loop devices need root");
             return None;
         }
-        let device = run(&losetup, &["--find", "--show", text(file)]).trim().to_owned();
-        Some(Self(losetup, device))
+        let out = Command::new(&losetup).args(["--find", "--show", text(file)]).output().unwrap();
+        if !out.status.success() {
+            // The tool is there; a container's kernel may still have no device to give.
+            eprintln!("skipped: losetup: {}", String::from_utf8_lossy(&out.stderr).trim());
+            return None;
+        }
+        Some(Self(losetup, String::from_utf8(out.stdout).unwrap().trim().to_owned()))
     }
 }
 
@@ -98,6 +105,72 @@ fn a_linked_disk_is_used_and_converted() {
     run(&umount, &[text(&point)]);
     let e = refused.unwrap_err();
     assert!(e.to_string().contains("in use on this host"), "{e}");
+}
+
+const TARGETS: [(Target, &str); 2] = [(Target::Fixed, "fixed"), (Target::Dynamic, "dynamic")];
+
+/// What `a_conversion_of_a_linked_disk_is_killed` starts: converts, and dies on the way if told to.
+#[test]
+fn child_process_of_a_conversion() {
+    let Some(source) = std::env::var_os("VHD_CONVERT_FROM") else { return };
+    let var = |name: &str| std::env::var(name).unwrap();
+    let target = TARGETS.iter().find(|t| t.1 == var("VHD_CONVERT_KIND")).unwrap().0;
+    let after = var("VHD_CONVERT_AFTER").parse().ok().map(Duration::from_nanos);
+    let source = LinkedDisk::open(Path::new(&source), true).unwrap();
+    let options = ConvertOptions { target, ..ConvertOptions::default() };
+    let took = mortally(after, || convert(&source, var("VHD_CONVERT_TO"), &options, &mut quiet()).unwrap());
+    println!("took {}", took.as_nanos());
+}
+
+#[test]
+fn a_conversion_of_a_linked_disk_is_killed() {
+    let dir = tempfile::tempdir().unwrap();
+    let backing = dir.path().join("backing.raw");
+    let mut data = vec![0; 24 << 20];
+    Rng(3).fill(&mut data[5 << 20..17 << 20]);
+    std::fs::write(&backing, &data).unwrap();
+    let Some(device) = Loop::new(&backing) else { return };
+    let out = dir.path().join("out.vhd");
+    let mut rng = Rng(7);
+    for (target, name) in TARGETS {
+        let mut length = None;
+        let (mut killed, mut left) = (0, 0);
+        for attempt in 0..100 {
+            let after = length.map(|l: Duration| l.mul_f64(rng.below(1000) as f64 / 1000.0));
+            let child = Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", "child_process_of_a_conversion", "--nocapture"])
+                .env("VHD_CONVERT_FROM", &device.1)
+                .env("VHD_CONVERT_TO", &out)
+                .env("VHD_CONVERT_KIND", name)
+                .env("VHD_CONVERT_AFTER", after.map_or(String::new(), |a| a.as_nanos().to_string()))
+                .output()
+                .unwrap();
+            let said = String::from_utf8(child.stdout).unwrap();
+            match said.lines().find_map(|l| l.split_once("took ")?.1.parse().ok()) {
+                Some(nanos) => length = length.or(Some(Duration::from_nanos(nanos))),
+                None => killed += 1,
+            }
+            left += u32::from(dir.path().join("out.vhd.partial").exists());
+            // Under its name it is complete, or not there at all.
+            if out.exists() {
+                assert!(content(&Vhd::open(&out).unwrap()) == data, "{name}: {attempt}");
+                std::fs::remove_file(&out).unwrap();
+            }
+            if killed == 10 {
+                break;
+            }
+        }
+        assert!(killed == 10 && left > 0, "{name}: {killed} kills, {left} unfinished files");
+        println!("{name}: killed {killed} times, {left} unfinished files found");
+        // The source is as it was, and the same conversion works over what was left.
+        let source = LinkedDisk::open(Path::new(&device.1), true).unwrap();
+        assert_eq!(content_hash(&source), sha256(&data));
+        let options = ConvertOptions { target, ..ConvertOptions::default() };
+        convert(&source, &out, &options, &mut quiet()).unwrap();
+        assert!(content(&Vhd::open(&out).unwrap()) == data);
+        assert!(!dir.path().join("out.vhd.partial").exists());
+        std::fs::remove_file(&out).unwrap();
+    }
 }
 
 /// Puts a raw image into a dynamic VHD.

@@ -4,9 +4,9 @@ mod common;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use common::{Rng, content};
+use common::{Rng, content, mortally};
 use slotone_block::{BlockBackend, write_all};
 use slotone_vhd::undo::{UndoAction, UndoSession, UndoState};
 use slotone_vhd::{CreateOptions, ErrorKind, OpenOptions, Vhd, quiet};
@@ -111,22 +111,27 @@ fn what_cannot_be() {
     assert!(victim.exists());
 }
 
-/// What the child process of `killed_at_any_point` does.
-fn life(dir: &Path, seed: u64, action: UndoAction) {
+/// The parts of a session's life, and how many kills have to land in each.
+const PHASES: [(&str, u32); 4] = [("begin", 40), ("keep", 30), ("commit", 70), ("discard", 60)];
+
+/// States that have to be found after a kill, by kills in which phase, and how often.
+const STATES: [(UndoState, usize, u32); 3] =
+    [(UndoState::Starting, 0, 5), (UndoState::Committing, 2, 20), (UndoState::Discarding, 3, 5)];
+
+/// What the child process of `killed_at_any_point` does: a session from its beginning to its end, killed `after` in `phase`.
+fn life(dir: &Path, seed: u64, phase: &str, after: Option<Duration>) {
     let paths = [dir.join("a.vhd"), dir.join("b.vhd")];
     let mut rng = Rng(seed);
-    // Merging goes slowly, so that it is hit often.
-    let mut slowly = |_, _| {
-        std::thread::sleep(Duration::from_micros(100));
-        std::ops::ControlFlow::Continue(())
+    let live = |name: &str, work: &mut dyn FnMut()| {
+        let took = mortally(after.filter(|_| name == phase), work);
+        println!("took {name} {}", took.as_nanos());
     };
-    for _ in 0..8 {
-        UndoSession::start(&paths).unwrap().discard().unwrap();
-    }
-    for round in 0..2u64 {
-        let session = UndoSession::start_or_resume(&paths, &mut quiet()).unwrap();
-        let open = session.open().unwrap();
-        for _ in 0..40 {
+    let mut session = None;
+    live("begin", &mut || session = Some(UndoSession::start(&paths).unwrap()));
+    live("keep", &mut || {
+        let kept = session.take().unwrap();
+        let open = kept.open().unwrap();
+        for _ in 0..4 {
             for d in &open {
                 let mut data = vec![0; 4096];
                 rng.fill(&mut data);
@@ -137,67 +142,87 @@ fn life(dir: &Path, seed: u64, action: UndoAction) {
         for d in open {
             d.close().unwrap();
         }
-        let end = if round == 0 { UndoAction::Keep } else { action };
-        session.end(end, &mut slowly).unwrap();
+        drop(kept.end(UndoAction::Keep, &mut quiet()).unwrap());
+        session = Some(UndoSession::start_or_resume(&paths, &mut quiet()).unwrap());
+    });
+    if phase == "discard" {
+        live("discard", &mut || session.take().unwrap().discard().unwrap());
+    } else {
+        live("commit", &mut || session.take().unwrap().commit(&mut quiet()).unwrap());
     }
 }
 
 #[test]
 fn child_process_of_killed_at_any_point() {
     let Some(dir) = std::env::var_os("VHD_UNDO_DIR") else { return };
-    let seed = std::env::var("VHD_UNDO_SEED").unwrap().parse().unwrap();
-    let action = if std::env::var("VHD_UNDO_END").unwrap() == "commit" {
-        UndoAction::Commit
-    } else {
-        UndoAction::Discard
-    };
-    println!("ready");
-    life(Path::new(&dir), seed, action);
-    println!("done");
+    let var = |name: &str| std::env::var(name).unwrap();
+    let after = var("VHD_UNDO_AFTER").parse().ok().map(Duration::from_nanos);
+    life(Path::new(&dir), var("VHD_UNDO_SEED").parse().unwrap(), &var("VHD_UNDO_PHASE"), after);
+    println!("took all");
 }
 
+/// SIGKILL at 200 random points: each kill is aimed at one part of a session's life and counts if it landed there.
 #[test]
 fn killed_at_any_point() {
+    let template = tempfile::tempdir().unwrap();
+    let made = disks(template.path());
     let mut rng = Rng(1);
-    let mut length = Duration::ZERO;
     let mut seen = [0u32; 6];
-    for run in 0..200u64 {
-        // A killed process loses nothing that it wrote, so memory is as good as a disk here, and has quicker syncs.
-        let memory = Path::new("/dev/shm");
-        let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
-        let paths = disks(dir.path());
+    let mut landed = [0u32; PHASES.len()];
+    // How long each part takes, from runs that are not killed.
+    let mut length = [Duration::ZERO; PHASES.len()];
+    // Other load on the machine stretches the work or delays the kill: aimed later when kills land, sooner when they miss.
+    let mut aim = [1.0f64; PHASES.len()];
+    let mut run = 0u64;
+    loop {
+        // The part that is furthest from its number of kills; then those whose states were not hit often enough.
+        let next = (0..PHASES.len())
+            .filter(|p| landed[*p] < PHASES[*p].1)
+            .min_by_key(|p| landed[*p] * 100 / PHASES[*p].1)
+            .or_else(|| STATES.iter().find(|(state, _, least)| seen[*state as usize] < *least).map(|s| s.1));
+        let Some(p) = next else { break };
+        run += 1;
+        assert!(run < 1000, "kills do not land: {landed:?} of {PHASES:?}, {seen:?} in {run} runs");
+        // On a disk, not in memory: its syncs make each part long enough to be hit.
+        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let paths: Vec<_> = made.iter().map(|p| dir.path().join(p.file_name().unwrap())).collect();
+        for (from, to) in made.iter().zip(&paths) {
+            std::fs::copy(from, to).unwrap();
+        }
         let before: Vec<_> = paths.iter().map(|p| master(p)).collect();
-        let commit = run % 2 == 0;
-        let mut child = Command::new(std::env::current_exe().unwrap())
+        let phase = PHASES[p].0;
+        let commit = phase != "discard";
+        let measuring = length[p].is_zero();
+        let after = if measuring {
+            Duration::MAX
+        } else {
+            length[p].mul_f64(aim[p] * rng.below(1000) as f64 / 1000.0)
+        };
+        let out = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "child_process_of_killed_at_any_point", "--nocapture"])
             .env("VHD_UNDO_DIR", dir.path())
             .env("VHD_UNDO_SEED", run.to_string())
-            .env("VHD_UNDO_END", if commit { "commit" } else { "discard" })
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
+            .env("VHD_UNDO_PHASE", phase)
+            .env("VHD_UNDO_AFTER", if measuring { String::new() } else { after.as_nanos().to_string() })
+            .stderr(Stdio::inherit())
+            .output()
             .unwrap();
-        // Its work begins after this word.
-        let mut reader = std::io::BufReader::new(child.stdout.take().unwrap());
-        let mut wait_for = |word: &str| {
-            let mut line = String::new();
-            while !line.contains(word) {
-                line.clear();
-                assert!(std::io::BufRead::read_line(&mut reader, &mut line).unwrap() > 0);
-            }
+        let said = String::from_utf8(out.stdout).unwrap();
+        let took = |name: &str| {
+            let line = said.lines().find_map(|l| l.split_once("took ")?.1.strip_prefix(name))?;
+            Some(Duration::from_nanos(line.trim().parse().ok()?))
         };
-        wait_for("ready");
-        let begun = Instant::now();
-        if run < 4 {
-            wait_for("done");
-            length = begun.elapsed();
-            assert!(child.wait().unwrap().success());
-        } else {
-            std::thread::sleep(length.mul_f64(rng.below(1000) as f64 / 1000.0));
-            // SIGKILL.
-            child.kill().unwrap();
-            child.wait().unwrap();
+        let killed = std::os::unix::process::ExitStatusExt::signal(&out.status) == Some(9);
+        assert!(killed || out.status.success(), "run {run}: {said}");
+        if measuring {
+            length[p] = took(phase).unwrap();
+            continue;
         }
+        if killed {
+            assert!(took(phase).is_none(), "run {run}: killed outside of {phase}: {said}");
+            landed[p] += 1;
+        }
+        aim[p] = (aim[p] * if killed { 1.1 } else { 0.9 }).clamp(0.01, 10.0);
 
         let found = UndoSession::find(&paths[0]).unwrap();
         let state = found.as_ref().map(UndoSession::state);
@@ -206,7 +231,9 @@ fn killed_at_any_point() {
             seen[5] += 1;
             let now: Vec<_> = paths.iter().map(|p| content(&Vhd::open(p).unwrap())).collect();
             let changed: Vec<_> = now.iter().zip(&before).map(|(n, b)| n != b).collect();
-            assert!(changed == [false; 2] || (commit && changed == [true; 2]), "run {run}: {changed:?}");
+            let whole = changed == [false; 2] || (commit && changed == [true; 2]);
+            assert!(whole, "run {run}, {phase}: {changed:?}");
+            assert!(phase != "keep" || !killed, "run {run}: the session is lost");
             continue;
         };
         seen[session.state() as usize] += 1;
@@ -245,6 +272,11 @@ fn killed_at_any_point() {
         let left = names(dir.path());
         assert_eq!(left, ["a.vhd", "b.vhd"], "run {run}");
     }
-    println!("killed while starting, active, committing, committed, discarding, none: {seen:?}");
-    assert!(seen[..5].iter().sum::<u32>() > 50, "most kills came too late to hit anything: {seen:?}");
+    println!(
+        "{} kills in {run} runs landed in {:?}: {landed:?}",
+        landed.iter().sum::<u32>(),
+        PHASES.map(|p| p.0)
+    );
+    println!("found: starting, active, committing, committed, discarding, no session: {seen:?}");
+    assert!(landed.iter().sum::<u32>() >= 200);
 }

@@ -6,6 +6,9 @@ pub(crate) mod crash;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 use slotone_block::{BlockBackend, read_exact};
@@ -105,4 +108,24 @@ impl Rng {
             chunk.copy_from_slice(&self.next().to_le_bytes()[..n]);
         }
     }
+}
+
+/// Lets this process run `work`, and if `after` is given die of SIGKILL that long after its beginning; if the work was quicker it lives on.
+/// Returns how long the work took.
+pub(crate) fn mortally(after: Option<Duration>, work: impl FnOnce()) -> Duration {
+    let over = Arc::new(AtomicBool::new(false));
+    let begun = Instant::now();
+    if let Some(after) = after {
+        let over = over.clone();
+        std::thread::spawn(move || {
+            std::thread::sleep(after.saturating_sub(begun.elapsed()));
+            if !over.load(Ordering::Acquire) {
+                rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL)
+                    .unwrap();
+            }
+        });
+    }
+    work();
+    over.store(true, Ordering::Release);
+    begun.elapsed()
 }
