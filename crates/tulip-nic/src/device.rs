@@ -254,9 +254,13 @@ impl Tulip {
             }
             5 => {
                 self.state.csr5 &= !(value & csr5::EVENTS);
+                self.look_again(cx);
             }
             6 => self.write_csr6(cx, value),
-            7 => self.state.csr7 = value & csr7::WRITABLE,
+            7 => {
+                self.state.csr7 = value & csr7::WRITABLE;
+                self.look_again(cx);
+            }
             9 => self.write_csr9(value),
             10 => self.state.csr10 = value & 0x3_ffff,
             11 => self.state.timer.write(now, value),

@@ -139,7 +139,7 @@ impl Eeprom {
 
     /// Programs at once; DO says ready.
     fn store(&mut self, all: bool, value: u16) {
-        self.phase = Phase::Done;
+        (self.phase, self.bits) = (Phase::Done, 0);
         match (self.writable, all) {
             (false, _) => {}
             (true, true) => self.words.fill(value),
@@ -200,6 +200,7 @@ mod tests {
             clock(e, 0b101, 3);
             clock(e, 5, 6);
             clock(e, 0xbeef, 16);
+            assert!(e.is_sound());
             deselect(e);
         };
         let simple = |e: &mut Eeprom, command: u32| {

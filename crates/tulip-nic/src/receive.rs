@@ -128,6 +128,14 @@ impl Tulip {
         self.schedule_receive(cx.now());
     }
 
+    /// A driver has served its interrupt, and may have given descriptors back without a word: frames that wait outside go on now, not
+    /// at the next tick. (On the wire the next frame would have come and made the chip look.)
+    pub(crate) fn look_again(&mut self, cx: &mut Cx<'_>) {
+        if self.state.rx.process == Process::Suspended {
+            self.look(cx);
+        }
+    }
+
     /// Sets when a suspended receiver wants a tick.
     pub(crate) fn schedule_receive(&mut self, now: VmInstant) {
         let waits = self.state.rx.process == Process::Suspended && self.may_master();
