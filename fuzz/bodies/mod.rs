@@ -3,6 +3,7 @@
 //!
 //! Every body bounds the time and the memory that one input takes, and is a function of its input alone.
 
+mod aic7870;
 mod block;
 mod bus;
 mod cpu;
@@ -15,6 +16,7 @@ pub mod text;
 mod vhd;
 mod vhd_parts;
 
+pub use aic7870::{aic7870_registers, aic7870_sequencer};
 pub use block::block;
 pub use bus::bus;
 pub use cpu::cpu;
@@ -34,6 +36,8 @@ pub type Body = fn(&[u8]);
 
 /// Every target by name.
 pub const TARGETS: &[(&str, Body)] = &[
+    ("aic7870_registers", aic7870_registers),
+    ("aic7870_sequencer", aic7870_sequencer),
     ("block", block),
     ("bus", bus),
     ("chipset_dma", chipset_dma),
