@@ -311,7 +311,11 @@ impl Adapter {
         if task.stage == Stage::Queued {
             return self.begin(id); // it waited long enough
         }
-        if task.blocked.take().is_none() && task.host.completion.is_some() && self.held(unit, initiator) {
+        let waited = task.blocked.take().is_some();
+        let answered = task.host.completion.is_some();
+        // Who holds the bus goes on: the sense data could not be fetched before it lets go.
+        let connected = self.s.link.as_ref().is_some_and(|l| l.task == Some(id));
+        if !waited && answered && !connected && self.held(unit, initiator) {
             let until = self.s.time + SENSE_HOLD;
             if let Some(task) = self.task(id) {
                 task.blocked = Some(until);

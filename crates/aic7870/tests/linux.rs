@@ -6,7 +6,7 @@ mod common;
 use common::Board;
 use common::linux::{End, Linux, Shipped};
 use slotone_aic7870::asm::{assemble, disassemble};
-use slotone_aic7870::{Aic7870Config, Timing};
+use slotone_aic7870::{Aic7870Config, Latency, Timing};
 
 const INQUIRY: [u8; 6] = [0x12, 0, 0, 0, 36, 0];
 const READY: [u8; 6] = [0; 6];
@@ -192,4 +192,39 @@ fn negotiation() {
     linux.negotiate = vec![1, 3, 1, 25, 15];
     assert_eq!(linux.run(&mut board, 0, &INQUIRY, &[(0x100000, 36)], true), End::Complete);
     assert_eq!(linux.replies, [vec![1, 2, 3, 1], vec![1, 3, 1, 25, 8]]);
+}
+
+/// The whole set again with targets that hesitate at every byte and give data in small bursts.
+#[test]
+fn hesitating_targets() {
+    for (request, burst, seed) in [(100, 0, 1), (700, 64, 2), (4_000, 7, 3), (20_000, 513, 4)] {
+        for access in [0, 3_000, 300_000] {
+            let timing = Timing { access, sector: 0, ..Timing::default() };
+            let latency = Latency { request, burst, seed };
+            let config = Aic7870Config { timing, latency, ..Aic7870Config::default() };
+            let Some((mut board, mut linux)) = attached(config, &[0, 1]) else { return };
+            assert_eq!(linux.run(&mut board, 0, &INQUIRY, &[(0x100001, 36)], false), End::Complete);
+            let data: Vec<u8> = (0..8192u32).map(|n| (n ^ n >> 5) as u8).collect();
+            board.poke(0x200001, &data);
+            let segments = [(0x200001, 1001), (0x2003ea, 3000), (0x200fa2, 4191)];
+            assert_eq!(segments.iter().map(|s| s.1).sum::<u32>(), 8192);
+            assert_eq!(linux.run(&mut board, 1, &write10(200, 16), &segments, true), End::Complete);
+            let mut tags = Vec::new();
+            for n in 0..6u32 {
+                let at = 0x300000 + n * 0x10000;
+                let list = [(at, 5000), (at + 5000, 3192)];
+                tags.push(linux.queue(&mut board, (n & 1) as u8, &read10(200, 16), &list, true));
+            }
+            board.advance(50_000);
+            board.save_restore();
+            assert!(linux.finish(&mut board, 6).iter().all(|(_, end)| *end == End::Complete));
+            for n in [1, 3, 5] {
+                assert!(board.memory(0x300000 + n * 0x10000, 8192) == data, "{request} {burst} {access}");
+            }
+            let tag = linux.queue(&mut board, 0, &[0xff, 0, 0, 0, 0, 0], &[], true);
+            assert_eq!(linux.finish(&mut board, 1), [(tag, End::Status(2))]);
+            assert_eq!(linux.sense(&board, tag)[12], 0x20);
+            board.idle();
+        }
+    }
 }

@@ -230,7 +230,7 @@ fn small_wonders() {
     assert_eq!(board.get(0x86), 0xc0);
     board.set(0x01, 0xff);
     assert_eq!(board.get(0x01), 0xcc, "strobes read 0");
-    board.set(0x60, 0xff & !0x02);
+    board.set(0x60, 0xfd);
     assert_eq!(board.get(0x60) & 0x40, 0, "PAUSEDIS is the sequencer's");
     board.set(0x1f, 0);
     assert_eq!(board.get(0x1f), 0);
