@@ -13,8 +13,10 @@ mod machine;
 mod pci;
 mod scsi;
 pub mod text;
+mod tulip;
 mod vhd;
 mod vhd_parts;
+mod vnet;
 
 pub use aic7870::{aic7870_registers, aic7870_sequencer};
 pub use block::block;
@@ -28,8 +30,10 @@ pub use firmware::firmware;
 pub use machine::machine;
 pub use pci::pci;
 pub use scsi::{scsi_cdrom, scsi_disk};
+pub use tulip::{srom, tulip};
 pub use vhd::{vhd_disk, vhd_open};
 pub use vhd_parts::{vhd_chain, vhd_footer, vhd_header, vhd_locators};
+pub use vnet::{dhcp, switch};
 
 /// A body: takes an input and panics if something is wrong.
 pub type Body = fn(&[u8]);
@@ -48,6 +52,7 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("chipset_pm", chipset_pm),
     ("chipset_rtc", chipset_rtc),
     ("cpu", cpu),
+    ("dhcp", dhcp),
     ("firmware", firmware),
     ("ide", ide),
     ("machine", machine),
@@ -55,9 +60,12 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("s3trio", s3trio),
     ("scsi_cdrom", scsi_cdrom),
     ("scsi_disk", scsi_disk),
+    ("srom", srom),
     ("superio_config", superio_config),
     ("superio_kbc", superio_kbc),
     ("superio_uart", superio_uart),
+    ("switch", switch),
+    ("tulip", tulip),
     ("vhd_chain", vhd_chain),
     ("vhd_disk", vhd_disk),
     ("vhd_footer", vhd_footer),
