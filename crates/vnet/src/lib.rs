@@ -1,4 +1,17 @@
-//! Virtual networks: learning switch, DHCP server, TAP, packet and unix socket ports, pcap.
+//! Virtual networks for emulated machines: a learning switch, a DHCP server, captures, bad networks by seed, and ports that lead to other processes
+//! and to the host's interfaces.
+//!
+//! Everything that a card can be plugged into is a [`NetPort`](slotone_net::NetPort). What stays in the process has no thread and no clock: virtual time is
+//! an argument, and two runs with the same inputs are the same run.
+//!
+//! | module | feature | what |
+//! | --- | --- | --- |
+//! | [`switch`] | `switch` (default) | learning switch: isolation, promiscuous ports, duplicate addresses, counters, captures |
+//! | [`dhcp`] | `dhcp` (default) | DHCP server with the rules of Virtual Server 2005, a station for the switch |
+//! | [`pcap`] | `pcap` (default) | capture files with virtual time |
+//! | [`station`], [`fault`], [`mac`], [`spec`] | always | built-in stations; loss, doubling and delay by seed; addresses 00-03-FF; `--nic` as text |
+//! | `services` | `services` | TFTP and HTTP for guests, on smoltcp |
+//! | `host` | `host`, `tap`, `external` | networks across processes, unix sockets, TAP, the wire of an interface |
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "dhcp")]
@@ -15,6 +28,8 @@ pub mod spec;
 pub mod station;
 #[cfg(feature = "switch")]
 pub mod switch;
+#[cfg(any(feature = "switch", feature = "dhcp"))]
+#[cfg_attr(not(feature = "dhcp"), allow(dead_code, reason = "the switch alone needs addresses only"))]
 mod wire;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,3 +38,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(all(doctest, feature = "switch", feature = "dhcp", feature = "pcap"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
