@@ -203,7 +203,13 @@ pub fn switch(input: &[u8]) {
                 assert_eq!(ports[port].send(at, &frame), Sent::Taken);
                 model.send(now, ports[port].id(), &frame);
             }
-            4 => now += u64::from(r.u32()) * 100,
+            4 => {
+                now += u64::from(r.u32()) * 100;
+                // The switch knows the time from its ports, and a port that comes later begins with the switch's.
+                if let Some(port) = ports.first_mut() {
+                    port.send(VmInstant::from_nanos(now), &[]);
+                }
+            }
             5 if !ports.is_empty() => {
                 let i = n % ports.len();
                 check(&mut ports[i], &mut model, at);
