@@ -287,13 +287,14 @@ enum Between {
     Nothing,
     /// It forgets the translations it has cached, as every processor may at any time.
     Forget,
-    /// It is saved and loaded into a new one, which has none cached.
+    /// It is saved and loaded into another one, which may have cached what was true when it was saved itself, and has to forget it.
     Load,
 }
 
 /// Runs on through halts and events; `slice` says how far each piece goes.
 fn run(start: &Start, mut slice: impl FnMut() -> u64, between: Between) -> Option<End> {
     let (mut cpu, mut bus) = start.machine()?;
+    let mut other = SoftCpu::new(start.model.clone());
     let mut wakes = 0u32;
     let went_on = loop {
         let now = cpu.retired();
@@ -305,8 +306,8 @@ fn run(start: &Start, mut slice: impl FnMut() -> u64, between: Between) -> Optio
         }
         if between == Between::Load {
             let state = cpu.save();
-            cpu = SoftCpu::new(start.model.clone());
-            cpu.load(&state).expect("a state that was saved can be loaded");
+            other.load(&state).expect("a state that was saved can be loaded");
+            std::mem::swap(&mut cpu, &mut other);
             assert_eq!(cpu.save(), state, "a loaded state is the saved one");
         }
         let event = (now / EVENT + 1) * EVENT;
