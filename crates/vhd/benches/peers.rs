@@ -1,7 +1,7 @@
 //! Ours beside bare `pread`/`pwrite` on the same file and beside qemu-img, alternating in one run.
 //!
 //! `cargo bench -p slotone-vhd --bench peers` (`-- --quick` for a few seconds that only keep it alive). Files go to `VHD_BENCH_DIR`, or the
-//! target folder. Each figure is the best of the runs: other load on the machine only ever makes a run slower.
+//! temporary folder. Each figure is the best of the runs: other load on the machine only ever makes a run slower.
 
 use std::fs::File;
 use std::hint::black_box;
@@ -238,8 +238,9 @@ impl Bench {
             ("1 MiB writes in sequence", 1 << 20, 1 << 20, quarter / (1 << 20), self.size),
         ];
         for (name, size, step, count, disk_size) in cases {
+            let mut bare = f64::MAX;
             let (ours, theirs) = alternate(
-                self.runs.min(3),
+                self.runs,
                 || {
                     let disk =
                         Vhd::create(self.remove("ours.vhd"), &CreateOptions::dynamic(disk_size)).unwrap();
@@ -250,6 +251,13 @@ impl Bench {
                     })
                 },
                 || {
+                    // The bare file takes its turn here.
+                    let f = File::create(self.remove("bare.raw")).unwrap();
+                    let data = vec![0x5A; size as usize];
+                    bare = bare.min(seconds(|| {
+                        (0..count).for_each(|n| f.write_all_at(&data, n * step).unwrap());
+                        f.sync_data().unwrap();
+                    }));
                     let path = self.remove("theirs.vhd");
                     let text_size = disk_size.to_string();
                     quiet_run(
@@ -279,14 +287,6 @@ impl Bench {
                     seconds(|| quiet_run("qemu-img", &args))
                 },
             );
-            let bare = {
-                let f = File::create(self.remove("bare.raw")).unwrap();
-                let data = vec![0x5A; size as usize];
-                seconds(|| {
-                    (0..count).for_each(|n| f.write_all_at(&data, n * step).unwrap());
-                    f.sync_data().unwrap();
-                })
-            };
             let rate = |s: f64| {
                 if size < 65536 {
                     format!("{:.0} /s", count as f64 / s)

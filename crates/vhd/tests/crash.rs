@@ -1,4 +1,9 @@
 //! Power cuts at every write and sync of random workloads: the image opens, and what a flush acknowledged is there.
+//!
+//! Orders that were broken on purpose in a copy (2026-11-23), and which test fell: no sync before bitmaps and table entries: `dynamic`,
+//! `differencing`, and `merge_through_power_cuts` of `operations.rs`; no zeroed bitmap for a new block: `differencing`; a region reused before
+//! its table entry is durably gone: `dynamic`. No sync between a new trailing footer and the cut behind it falls nowhere, as it may: the
+//! footer's copy stands in.
 
 mod common;
 
