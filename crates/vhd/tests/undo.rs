@@ -253,7 +253,7 @@ fn killed_at_any_point() {
         let want = if was == UndoState::Starting { Vec::new() } else { through(&session) };
         let rest = session.finish(&mut quiet()).unwrap();
         let after = match (was, rest) {
-            (UndoState::Active, Some(session)) if run % 3 == 0 => {
+            (UndoState::Active, Some(session)) if run.is_multiple_of(3) => {
                 session.discard().unwrap();
                 &before
             }
