@@ -119,7 +119,7 @@ fn linux_probes_opens_moves_frames_and_closes() {
         pc.set_csr(1, 0);
         assert_eq!(pc.get32(at), 0, "success has no bits");
         assert_eq!(pc.wire.sent.pop(), Some(data));
-        assert_eq!(pc.level, true, "TU, again after every frame, and TI with IC");
+        assert!(pc.level, "TU, again after every frame, and TI with IC");
         assert_eq!(pc.events() & (csr5::TI | csr5::TU), if ic != 0 { csr5::TI | csr5::TU } else { csr5::TU });
     }
 

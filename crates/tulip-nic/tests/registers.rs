@@ -105,12 +105,12 @@ fn csrs_after_reset_and_after_a_software_reset() {
         assert_eq!(pc.csr(n), value, "CSR{n}");
     }
     for (n, value) in [(0, 0x01be_fffe), (3, !3), (4, !3), (7, 0x1_efef), (10, 0x3_ffff), (15, 0x37)] {
-        pc.set_csr(n, u32::MAX & !u32::from(n == 0));
+        pc.set_csr(n, !u32::from(n == 0));
         let ones = RESET[n as usize].1 & if n == 10 { 0 } else { u32::MAX };
         assert_eq!(pc.csr(n), value | ones, "CSR{n}, written");
     }
     // Processes off: read-only and missing bits of CSR6 do not stick.
-    pc.set_csr(6, u32::MAX & !(csr6::ST | csr6::SR));
+    pc.set_csr(6, !(csr6::ST | csr6::SR));
     assert_eq!(pc.csr(6), 0xf2ee_dfe8);
     pc.set_csr(12, csr12::GPC | 0x0f);
     pc.set_csr(12, 0x35);

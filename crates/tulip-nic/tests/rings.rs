@@ -77,7 +77,8 @@ fn padding_and_own_check_sequences() {
     wrong[83] ^= 1;
     let mut padded = short.clone();
     padded.resize(60, 0);
-    let cases: [(&[u8], u32, Option<&[u8]>); 7] = [
+    type Case<'a> = (&'a [u8], u32, Option<&'a [u8]>);
+    let cases: [Case<'_>; 7] = [
         (&short, 0, Some(&padded)),
         (&short, tdes::DPD, Some(&short)),
         // A padded frame gets the chip's CRC whatever AC says.
@@ -327,7 +328,7 @@ fn loopback_inside_outside_and_in_the_transceiver() {
     let outside = 2 << csr6::OM_SHIFT;
     // The network took the frame within the CSR6 write.
     assert_eq!(run(&mut pc, outside, &mine, 0), (0, whole | 2 << rdes::DT_SHIFT, 0));
-    assert_eq!(pc.wire.sent.split_off(0), [mine.clone()]);
+    assert_eq!(pc.wire.sent.split_off(0), std::slice::from_ref(&mine));
     // What comes while the wire is disconnected is not for us.
     pc.set_csr(6, inside | csr6::SR);
     assert_eq!(pc.call(|card, cx| card.receive(cx, &mine)), slotone_net::Received::Filtered);
