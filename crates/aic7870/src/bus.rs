@@ -276,7 +276,7 @@ impl Adapter {
         match link.phase {
             phase::MESSAGE_OUT => {
                 link.message_out.push(byte);
-                if message_len(&link.message_out) == Some(link.message_out.len()) {
+                if message_len(&link.message_out).is_some_and(|n| link.message_out.len() >= n) {
                     let bytes = std::mem::take(&mut link.message_out);
                     if self.message(&bytes) {
                         return self.bus_free();
@@ -285,7 +285,7 @@ impl Adapter {
             }
             phase::COMMAND => {
                 link.cdb.push(byte);
-                if link.cdb.len() == opcode::cdb_len(link.cdb[0]) {
+                if link.cdb.len() >= opcode::cdb_len(link.cdb[0]) {
                     self.start_task();
                 }
             }
