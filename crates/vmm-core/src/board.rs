@@ -648,7 +648,8 @@ impl Board {
         while done < len {
             let at = address.wrapping_add(done as u64);
             let segment = self.map.segment(at);
-            let n = usize::try_from(segment.end - at).unwrap_or(usize::MAX).min(len - done);
+            // The last byte of the address space is behind the end of every segment.
+            let n = usize::try_from(segment.end - at).unwrap_or(usize::MAX).clamp(1, len - done);
             if !each(self, segment, at, done..done + n) {
                 return;
             }
