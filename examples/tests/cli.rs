@@ -52,7 +52,10 @@ fn arguments() {
     refused(&["--cpu-model", "z80"], &["z80", "pentium2"]);
     refused(&["--serial", "telepathy"], &["telepathy"]);
     refused(&["--initrd", "x"], &["--kernel"]);
-    for flag in [["--nic", "nat"], ["--scsi", "0:0=x"], ["--fda", "x"], ["--cpu", "kvm"], ["--gdb", "x"]] {
+    refused(&["--scsi", "0:7=x"], &["0:7", "IDs 0 to 6"]);
+    refused(&["--nic", "telepathy"], &["telepathy"]);
+    refused(&["--dhcp", "lab=10.0.0.0/24"], &["lab", "--nic internal=lab"]);
+    for flag in [["--nic", "nat"], ["--fda", "x"], ["--cpu", "kvm"], ["--gdb", "x"]] {
         refused(&flag, &[flag[0], "not in this build"]);
     }
     let help = run(&["--help"]);
@@ -68,6 +71,7 @@ fn images_that_cannot_be_used() {
     let missing = folder.path().join("nowhere.img");
     refused(&["--hda", text(&missing)], &[text(&missing)]);
     refused(&["--cdrom", text(&missing)], &[text(&missing)]);
+    refused(&["--scsi", &format!("0:0={}", text(&missing))], &[text(&missing)]);
     refused(&["--kernel", text(&missing)], &[text(&missing)]);
 
     let letter = write(folder.path(), "letter.vhd", &[b'x'; 4096]);

@@ -66,7 +66,7 @@ pub(crate) struct Args {
     /// DHCP server of an internal network (on unless NETWORK=off)
     #[arg(long, value_name = "NETWORK=CIDR[,key=value..]")]
     pub(crate) dhcp: Vec<DhcpSpec>,
-    /// Serves the folder's files by HTTP and TFTP on an internal network, at its address number 2
+    /// Serves a folder's files by HTTP and TFTP on an internal network, which is this process's own then
     #[arg(long, value_name = "NETWORK=FOLDER")]
     pub(crate) files: Vec<FilesArg>,
     /// Serial port: none, stdio, file=PATH, unix=PATH, pty, host=DEVICE; once or twice
@@ -464,6 +464,11 @@ impl Args {
             && self.hdc.is_none()
             && self.hdd.is_none()
             && self.cdrom.is_empty()
+            && self.scsi.is_empty()
+            && self.nic.is_empty()
+            && self.dhcp.is_empty()
+            && self.files.is_empty()
+            && self.pcap.is_empty()
             && self.kernel.is_none()
             && self.bios.is_none()
             && self.restore.is_none()

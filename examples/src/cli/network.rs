@@ -16,6 +16,7 @@ use slotone_vmm_core::MachineBuilder;
 use slotone_vmm_core::vs2005::name;
 use slotone_vnet::dhcp::{self, DhcpSpec};
 use slotone_vnet::fault::{Faults, Faulty};
+use slotone_vnet::host;
 use slotone_vnet::mac;
 use slotone_vnet::pcap::{Captured, Writer};
 use slotone_vnet::services::{FileServer, FileServerConfig};
@@ -74,6 +75,9 @@ pub(crate) fn addresses(args: &Args) -> Vec<MacAddress> {
     args.nic.iter().zip(0..).map(|(nic, i)| nic.mac.unwrap_or_else(|| mac::from_seed(seed, i))).collect()
 }
 
+/// A capture file, shared with the port that fills it.
+type Capture = Arc<Mutex<Writer<BufWriter<File>>>>;
+
 /// A DHCP server that is on one of the machine's networks, and the file that keeps its leases.
 type Leases = (Arc<Mutex<dhcp::Server>>, Option<PathBuf>);
 
@@ -82,7 +86,8 @@ type Leases = (Arc<Mutex<dhcp::Server>>, Option<PathBuf>);
 pub(crate) struct Networks {
     internal: BTreeMap<String, Switch>,
     leases: Vec<Leases>,
-    captures: Vec<(PathBuf, Arc<Mutex<Writer<BufWriter<File>>>>)>,
+    outside: bool,
+    captures: Vec<(PathBuf, Capture)>,
 }
 
 impl std::fmt::Debug for Networks {
@@ -92,6 +97,11 @@ impl std::fmt::Debug for Networks {
 }
 
 impl Networks {
+    /// Whether a card is on a network that others outside this process can send on.
+    pub(crate) fn lead_outside(&self) -> bool {
+        self.outside
+    }
+
     /// Plugs every card of the machine in.
     pub(crate) fn plug(builder: &mut MachineBuilder, args: &Args) -> Result<Self, Failure> {
         let mut networks = Self::default();
@@ -108,9 +118,10 @@ impl Networks {
         }
         for (i, (nic, mac)) in args.nic.iter().zip(addresses(args)).enumerate() {
             let Ok(id) = builder.find(name::NICS[i]) else { continue };
+            let given = |network: &str| args.dhcp.iter().rfind(|spec| spec.network == network);
             let mut port: Box<dyn NetPort> = match &nic.mode {
                 NicMode::None => Box::new(NotConnected),
-                NicMode::Internal(network) => {
+                NicMode::Internal(network) if is_own(args, network) => {
                     let options = PortOptions {
                         mac: Some(mac),
                         promiscuous: nic.promiscuous,
@@ -122,10 +133,13 @@ impl Networks {
                         Failure::usage(format!("--nic internal={network}: {e}; give each card its own mac="))
                     })?)
                 }
-                _ => {
-                    return Err(Failure::usage(
-                        "--nic: this mode is not in this build; see STATUS.md for what is",
-                    ));
+                mode => {
+                    networks.outside = true;
+                    let dhcp = match mode {
+                        NicMode::Internal(network) => given(network),
+                        _ => None,
+                    };
+                    host::open(nic, mac, dhcp).map_err(|e| Failure::usage(e.to_string()))?
                 }
             };
             if let Some(faults) = faults(args, name::NICS[i])? {
@@ -183,7 +197,7 @@ impl Networks {
         Ok(&self.internal[network])
     }
 
-    fn capture(&mut self, pcap: &PcapArg) -> Result<Arc<Mutex<Writer<BufWriter<File>>>>, Failure> {
+    fn capture(&mut self, pcap: &PcapArg) -> Result<Capture, Failure> {
         let file = File::create(&pcap.path).map_err(|e| {
             Failure::usage(format!(
                 "--pcap {}: {e}; check the folder and its permissions",
@@ -213,6 +227,12 @@ impl Networks {
         }
         Ok(())
     }
+}
+
+/// Whether an internal network is this process's own: so that a counted run is the same run whatever else the host does, and
+/// because the file server is in this process.
+fn is_own(args: &Args, network: &str) -> bool {
+    args.clock == ClockArg::Counted || args.files.iter().any(|files| files.network == network)
 }
 
 /// What `--fault nicN=loss=..` says about a card's network; a dead card is taken out with the other devices.

@@ -56,9 +56,8 @@ fn run_machine(args: &Args, undo: &mut Undo) -> Result<u8, Failure> {
             Failure::usage(format!("{}: {e}; restore with the flags it was saved with", path.display()))
         })?;
     }
-    machine.set_wait_for_host(
-        args.serial.iter().any(|s| !matches!(s, BackendSpec::None | BackendSpec::File(_))),
-    );
+    let serial_is_live = args.serial.iter().any(|s| !matches!(s, BackendSpec::None | BackendSpec::File(_)));
+    machine.set_wait_for_host(serial_is_live || networks.lead_outside());
     let mut session = Session::new(machine, &args.serial)?;
     if let Some(text) = &args.expect {
         session.expect(text);
