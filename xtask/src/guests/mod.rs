@@ -2,7 +2,7 @@
 
 pub(crate) mod apt;
 mod disk;
-mod initramfs;
+pub(crate) mod initramfs;
 mod iso;
 mod kernel;
 mod qemu;
