@@ -169,12 +169,42 @@ fn network(full: bool) -> Result<Vec<Guest>> {
     fs::write(&path, &content).at(&path)?;
     let files = format!("internal={}", folder.display());
     let fetch = format!("cards=1 gtfile=large.bin:{}", sha256_hex(&content));
+    // What iPXE is told to fetch: the kernel by HTTP, the initramfs by TFTP.
+    let script = format!(
+        "#!ipxe\nkernel http://${{next-server}}/vmlinuz {APPEND}cards=1 initrd=initrd.gz\n\
+         initrd tftp://${{next-server}}/initrd.gz\nboot\n"
+    );
+    let boot = host::output_dir("ci/ipxe")?;
+    let path = boot.join("boot.ipxe");
+    fs::write(&path, script).at(&path)?;
+    for (from, to) in [("vmlinuz-686", "vmlinuz"), ("initrd-net.gz", "initrd.gz")] {
+        let path = boot.join(to);
+        fs::copy(guest_file(from), &path).at(&path)?;
+    }
+    let boot = format!("internal={}", boot.display());
+    let lease = "internal=10.244.0.0/24,boot-file=http://10.244.0.2/boot.ipxe";
     let pair = "internal,promiscuous=on";
     let pings = if full { 10_000 } else { 1_000 };
     Ok(vec![
         Guest {
             name: "tulip: 50 MB by HTTP",
             args: card(&fetch, &["--nic", "internal", "--files", &files]),
+            ..Guest::default()
+        },
+        Guest {
+            name: "iPXE: DHCP, HTTP, TFTP, then Linux",
+            args: strings(&[
+                "--cdrom",
+                &guest_file("ipxe.iso"),
+                "--boot",
+                "cd",
+                "--nic",
+                "internal",
+                "--files",
+                &boot,
+                "--dhcp",
+                lease,
+            ]),
             ..Guest::default()
         },
         Guest {
@@ -364,6 +394,8 @@ fn stats(text: &str) -> Result<Stats> {
 pub(super) fn missing() -> Vec<PathBuf> {
     let names = [
         "vmlinux-686",
+        "vmlinuz-686",
+        "ipxe.iso",
         "vmlinux-686-pae",
         "initrd-pae.gz",
         "initrd-net.gz",

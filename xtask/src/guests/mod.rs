@@ -35,8 +35,8 @@ pub(crate) struct Args {
 }
 
 /// The names that can be asked for, in the order they are built.
-const NAMES: [&str; 8] =
-    ["kernel", "kernel-pae", "debian", "debian-pae", "debian-grub-menu", "debian-iso", "net", "scsi"];
+const NAMES: [&str; 9] =
+    ["kernel", "kernel-pae", "debian", "debian-pae", "debian-grub-menu", "debian-iso", "net", "scsi", "ipxe"];
 
 /// Everything that shapes an output besides the packages: a change rebuilds it.
 const RECIPE: &[&str] = &[
@@ -107,7 +107,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let apt = Apt::open(&out.join("apt"))?;
     let grub_modules = format!("grub-pc-bin{}", apt.x86_suffix());
     let mut names: Vec<String> =
-        [FLAVOUR_686.meta, FLAVOUR_PAE.meta, BUSYBOX, "isolinux", "syslinux-common", "grub-common"]
+        [FLAVOUR_686.meta, FLAVOUR_PAE.meta, BUSYBOX, "isolinux", "syslinux-common", "grub-common", "ipxe"]
             .iter()
             .chain(&GRUB_LIBRARIES)
             .chain(
@@ -145,6 +145,10 @@ impl Builder {
             "debian-grub-menu" => self.disk(name, &FLAVOUR_686, -1),
             "debian-iso" => self.iso(name, &FLAVOUR_686),
             "net" => self.initramfs(name, "initrd-net.gz", &NETWORK),
+            "ipxe" => self.cached(name, &["ipxe.iso"], || {
+                let image = apt::file(self.packages.deb("ipxe")?, "usr/lib/ipxe/ipxe.iso")?;
+                write_whole(&self.out.join("ipxe.iso"), &image)
+            }),
             "scsi" => self.initramfs(name, "initrd-scsi.gz", &SCSI),
             _ => Err(Error::Input(format!("no guest is called {name}"))),
         }
