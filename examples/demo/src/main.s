@@ -23,7 +23,7 @@ start:
     call screen_open
     call screen_frame
 
-    movw $2, row
+    movw $1, row
     movw $tests, %si
 1:  movw (%si), %ax
     testw %ax, %ax
@@ -142,6 +142,8 @@ NAMED ide, "ide"
 NAMED hda, "hda"
 NAMED hdb, "hdb"
 NAMED hdc, "hdc"
+NAMED nic0, "nic0"
+NAMED nic1, "nic1"
 NAMED vga, "vga"
 
 .macro TEST label
@@ -167,5 +169,7 @@ TEST ide
 TEST hda
 TEST hdb
 TEST hdc
+TEST nic0
+TEST nic1
 TEST vga
     .word 0

@@ -15,9 +15,16 @@ use slotone_block::memory::MemoryDisk;
 use slotone_block::{BlockBackend, read_exact, write_all};
 use slotone_bus::VmInstant;
 use slotone_firmware::BootDevice;
+use slotone_net::{MacAddress, NetPort};
 use slotone_s3trio::TextScreen;
+use slotone_tulip_nic::Tulip;
 use slotone_vhd::CreateOptions;
-use slotone_vmm_core::{DriveBay, OnTripleFault, RunExit, virtual_server_2005};
+use slotone_vmm_core::vs2005::name;
+use slotone_vmm_core::{DriveBay, MachineBuilder, OnTripleFault, RunExit, virtual_server_2005};
+use slotone_vnet::dhcp;
+use slotone_vnet::fault::{Faults, Faulty};
+use slotone_vnet::mac;
+use slotone_vnet::switch::{PortOptions, Switch};
 
 use self::report::{Report, Verdict};
 use super::args::{Args, TripleFaultArg};
@@ -40,6 +47,9 @@ const DISC_FACTOR: u32 = 0x9e37_79b1;
 /// Where the program writes on the second disk, and what: 64 KB, each doubleword made from the one before.
 const WRITTEN_AT: u64 = 2048 * 512;
 const WRITTEN_SEED: u32 = 0x510e_0001;
+/// Network cards, and the network that they are on.
+const NETWORK: &str = "demonstration";
+const NICS: u32 = 2;
 /// Virtual seconds between two looks at the machine.
 const LOOK: f64 = 0.05;
 /// Virtual seconds without anything new on screen and serial port after which the guest counts as stuck.
@@ -70,6 +80,7 @@ pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
     *hdb = DriveBay::Disk(Arc::clone(&work));
     *hdc = DriveBay::CdRom(Some(disc));
     *hdd = DriveBay::Empty;
+    config.nics = (0..NICS).map(|i| mac::from_seed(args.seed, i)).collect();
     fault::break_drives(&mut config, args)?;
     let chipset_id = config.chipset_id;
     let mut builder = virtual_server_2005(&config)?;
@@ -77,6 +88,7 @@ pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
         builder.on_triple_fault(OnTripleFault::Stop);
     }
     fault::break_devices(&mut builder, args)?;
+    plug(&mut builder, &config.nics, args)?;
     let mut session = Session::new(builder.build()?, &args.serial)?;
     session.transcript = Some(Vec::new());
     if let Some(text) = &args.expect {
@@ -130,6 +142,25 @@ pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
         }
         _ => u8::from(!report.is_good()),
     })
+}
+
+/// Puts the cards on a network of their own with a DHCP server.
+fn plug(builder: &mut MachineBuilder, cards: &[MacAddress], args: &Args) -> Result<(), Failure> {
+    let switch = Switch::new();
+    switch.station(dhcp::Server::new(dhcp::Config::for_network(NETWORK))?)?;
+    for (card, mac) in name::NICS.into_iter().zip(cards) {
+        // A dead card is not there.
+        let Ok(id) = builder.find(card) else { continue };
+        let mut port: Box<dyn NetPort> =
+            Box::new(switch.port(PortOptions { mac: Some(*mac), ..PortOptions::default() })?);
+        if let Some(kind) = args.fault.iter().filter(|f| f.device == card).find_map(|f| f.kind.as_deref()) {
+            let faults: Faults =
+                kind.parse().map_err(|e| Failure::usage(format!("--fault {card}={e}, or dead")))?;
+            port = Box::new(Faulty::new(port, faults));
+        }
+        builder.network::<Tulip>(id, port);
+    }
+    Ok(())
 }
 
 /// The disc: a volume descriptor where ISO 9660 has it, and a pattern.

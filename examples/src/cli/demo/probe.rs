@@ -38,6 +38,9 @@ pub(super) fn dead_devices(machine: &mut Machine, chipset_id: u16) -> Vec<(&'sta
     check(name::UART1, board.keeps("scratch register", &[(0x2ff, 0x96)], 0x2ff, 0x96));
     let unlock = [(0x370, 0x87), (0x370, 0x87), (0x370, 0x20)];
     check(name::SUPER_IO, board.keeps("chip number", &unlock, 0x371, 0x97));
+    for (nic, slot) in name::NICS.into_iter().zip([10, 11]) {
+        check(nic, board.function(slot, 0, 0x1011, 0x0009));
+    }
     if has_ide {
         board.enable_ide();
         for (device, position) in [("hda", 0), ("hdb", 1), ("hdc", 2)] {
