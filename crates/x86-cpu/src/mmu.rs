@@ -337,7 +337,14 @@ impl Core {
         }
         let walk = self.walk(pins, part == PART_USER, linear, write)?;
         let Walk { frame, writable, global, large } = walk;
-        self.tlb_info[index] = TlbInfo { tag: linear & !0xFFF | 1, frame, writable, global, large };
+        let tag = linear & !0xFFF | 1;
+        if info.tag == tag && info.frame != frame {
+            // The guest changed its tables without a flush, and a first write has found out: code goes on from there too, the
+            // rest of the running block included, wherever the run happens to be cut.
+            self.next_epoch();
+            self.poke();
+        }
+        self.tlb_info[index] = TlbInfo { tag, frame, writable, global, large };
         if large {
             let region = linear as usize >> 22;
             self.large_regions[region / 32] |= 1 << (region % 32);

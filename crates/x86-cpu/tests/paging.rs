@@ -216,6 +216,33 @@ fn code_follows_its_page_tables() {
 }
 
 #[test]
+fn code_that_maps_itself_elsewhere_goes_on_alike_however_the_run_is_cut() {
+    // mov dword [PTE of CODE],PAGE|3; mov [CODE+800h],eax (looks the page up anew, as it was not dirty); mov bl,1; hlt
+    let mut code = vec![0xC7, 0x05];
+    code.extend((PAGE_TABLE + 4 * (CODE >> 12)).to_le_bytes());
+    code.extend((PAGE | PRESENT | WRITABLE).to_le_bytes());
+    code.push(0xA3);
+    code.extend((CODE + 0x800).to_le_bytes());
+    let behind = code.len() as u32;
+    code.extend([0xB3, 1, 0xF4]);
+    for step in [1, 2, 100] {
+        let mut m = Machine::new();
+        m.page(6);
+        m.state.gpr[0] = 0x1122_3344;
+        // mov bl,2; hlt
+        m.write(PAGE + behind, &[0xB3, 2, 0xF4]);
+        m.write(CODE, &code);
+        m.cpu.load(&m.state).unwrap();
+        m.bus.after.until = 0;
+        while m.cpu.run(&mut m.bus) == Exit::Budget {
+            m.bus.after.until = m.cpu.retired() + step;
+        }
+        assert_eq!(m.read32(PAGE + 0x800), 0x1122_3344, "step {step}: the store");
+        assert_eq!(m.cpu.save().gpr[3], 2, "step {step}: the code of the new page");
+    }
+}
+
+#[test]
 fn supervisor_and_user_see_their_own_rights() {
     // CPL 0 reads a supervisor page, then CPL 3 must not find it.
     let mut m = Machine::new();
