@@ -14,7 +14,9 @@ const READY: [u8; 6] = [0; 6];
 fn shipped() -> Option<Shipped> {
     let found = Shipped::find();
     if found.is_none() {
-        eprintln!("SKIP: SLOTONE_AIC7XXX_SEQ is not set; the kernel's program cannot be tried");
+        println!(
+            "SKIP the kernel's sequencer program: SLOTONE_AIC7XXX_SEQ is not set; cargo xtask guests aic7xxx-seq"
+        );
     }
     found
 }

@@ -247,6 +247,25 @@ pub(crate) fn file(deb: &Path, path: &str) -> Result<Vec<u8>> {
     found.ok_or_else(|| Error::Input(format!("{}: no file {path} inside", deb.display())))
 }
 
+/// The content of the file `path` of the kernel in a `linux-source-*` package, which holds a compressed archive.
+pub(crate) fn source_file(deb: &Path, path: &str) -> Result<Vec<u8>> {
+    let mut archive = None;
+    visit_files(
+        deb,
+        |name| name.starts_with("usr/src/") && name.ends_with(".tar.xz"),
+        |name, content| archive = Some((name, content)),
+    )?;
+    let (name, content) =
+        archive.ok_or_else(|| Error::Input(format!("{}: no usr/src/*.tar.xz inside", deb.display())))?;
+    let file = deb.with_file_name(".source.tar.xz");
+    fs::write(&file, content).at(&file)?;
+    let stem = name.rsplit('/').next().unwrap_or_default().trim_end_matches(".tar.xz");
+    let member = format!("{stem}/{path}");
+    let output = run(Command::new("tar").arg("-xJOf").arg(&file).args(["--occurrence=1", &member]));
+    fs::remove_file(&file).at(&file)?;
+    Ok(output?.stdout)
+}
+
 /// A file or a link of a package.
 pub(crate) enum Entry {
     File(Vec<u8>),

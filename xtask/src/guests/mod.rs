@@ -35,8 +35,18 @@ pub(crate) struct Args {
 }
 
 /// The names that can be asked for, in the order they are built.
-const NAMES: [&str; 9] =
-    ["kernel", "kernel-pae", "debian", "debian-pae", "debian-grub-menu", "debian-iso", "net", "scsi", "ipxe"];
+const NAMES: [&str; 10] = [
+    "kernel",
+    "kernel-pae",
+    "debian",
+    "debian-pae",
+    "debian-grub-menu",
+    "debian-iso",
+    "net",
+    "scsi",
+    "ipxe",
+    "aic7xxx-seq",
+];
 
 /// Everything that shapes an output besides the packages: a change rebuilds it.
 const RECIPE: &[&str] = &[
@@ -60,6 +70,10 @@ const ISOLINUX_CFG: &str = include_str!("../../../guests/isolinux.cfg");
 
 /// The kernel command line of every guest; `gt=` and the list of what must be there is appended.
 const APPEND: &str = "cryptomgr.notests=1 console=tty0 console=ttyS0,115200 panic=-1";
+
+/// The program that Linux's driver downloads into an AIC-7870, for the adapter's tests. It is not ours, so it is not in the tree.
+pub(crate) const AIC7XXX_SEQ: &str = "aic7xxx_seq.h_shipped";
+const KERNEL_SOURCE: &str = "linux-source-6.1";
 
 const BUSYBOX: &str = "busybox-static:i386";
 /// What the fetched `grub-mkimage` is linked with besides the C library.
@@ -106,15 +120,21 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     fs::create_dir_all(&out).at(&out)?;
     let apt = Apt::open(&out.join("apt"))?;
     let grub_modules = format!("grub-pc-bin{}", apt.x86_suffix());
-    let mut names: Vec<String> =
-        [FLAVOUR_686.meta, FLAVOUR_PAE.meta, BUSYBOX, "isolinux", "syslinux-common", "grub-common", "ipxe"]
-            .iter()
-            .chain(&GRUB_LIBRARIES)
-            .chain(
-                [NETWORK, SCSI].iter().flat_map(|recipe| recipe.programs.iter().map(|(package, _)| package)),
-            )
-            .map(|name| (*name).to_owned())
-            .collect();
+    let mut names: Vec<String> = [
+        FLAVOUR_686.meta,
+        FLAVOUR_PAE.meta,
+        BUSYBOX,
+        "isolinux",
+        "syslinux-common",
+        "grub-common",
+        "ipxe",
+        KERNEL_SOURCE,
+    ]
+    .iter()
+    .chain(&GRUB_LIBRARIES)
+    .chain([NETWORK, SCSI].iter().flat_map(|recipe| recipe.programs.iter().map(|(package, _)| package)))
+    .map(|name| (*name).to_owned())
+    .collect();
     names.push(grub_modules.clone());
     let builder = Builder { packages: apt.fetch(&names, args.refresh)?, grub_modules, out };
     for name in NAMES {
@@ -148,6 +168,13 @@ impl Builder {
             "ipxe" => self.cached(name, &["ipxe.iso"], || {
                 let image = apt::file(self.packages.deb("ipxe")?, "usr/lib/ipxe/ipxe.iso")?;
                 write_whole(&self.out.join("ipxe.iso"), &image)
+            }),
+            "aic7xxx-seq" => self.cached(name, &[AIC7XXX_SEQ], || {
+                let text = apt::source_file(
+                    self.packages.deb(KERNEL_SOURCE)?,
+                    &format!("drivers/scsi/aic7xxx/{AIC7XXX_SEQ}"),
+                )?;
+                write_whole(&self.out.join(AIC7XXX_SEQ), &text)
             }),
             "scsi" => self.initramfs(name, "initrd-scsi.gz", &SCSI),
             _ => Err(Error::Input(format!("no guest is called {name}"))),
