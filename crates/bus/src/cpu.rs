@@ -170,6 +170,12 @@ pub struct CpuState {
     pub nmi_pending: bool,
     /// The level of the NMI pin last seen.
     pub nmi_level: bool,
+    /// The level of FERR# last driven; it rises when a waiting x87 instruction meets an unmasked error, not when that happens.
+    pub ferr: bool,
+    /// The interrupt shadow is that of a load of SS: it holds debug traps off too.
+    pub traps_held: bool,
+    /// Data breakpoints that a load of SS hit and whose trap it holds off, as in DR6 3:0; 0 unless `traps_held`.
+    pub held_hits: u32,
 }
 
 crate::encode_fields!(Segment { selector, base, limit, attributes });
@@ -197,7 +203,10 @@ crate::encode_fields!(CpuState {
     interrupt_shadow,
     nmi_blocked,
     nmi_pending,
-    nmi_level
+    nmi_level,
+    ferr,
+    traps_held,
+    held_hits
 });
 
 /// Makes [`Cpu::run`] on another thread return soon. Sticky: a kick before `run` ends the next `run` at once.

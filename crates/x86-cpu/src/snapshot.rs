@@ -61,6 +61,9 @@ impl Core {
             nmi_blocked: self.nmi_blocked,
             nmi_pending: self.nmi_pending,
             nmi_level: self.nmi_level,
+            ferr: self.ferr,
+            traps_held: self.shadow_traps && self.shadow_at == self.retired,
+            held_hits: self.debug_hits,
         }
     }
 
@@ -91,6 +94,12 @@ impl Core {
         }
         if s.retired > u64::MAX / 2 {
             return Err(invalid("the count of retired instructions is out of range"));
+        }
+        if s.traps_held && !s.interrupt_shadow {
+            return Err(invalid("traps are held off outside an interrupt shadow"));
+        }
+        if s.held_hits & !15 != 0 || s.held_hits != 0 && !s.traps_held {
+            return Err(invalid(format!("breakpoints {:#x} cannot be held off", s.held_hits)));
         }
         // MSRs are tried on a copy first.
         let kept = self.msr.clone();
@@ -124,14 +133,14 @@ impl Core {
         self.halted = s.halted;
         self.shutdown = s.shutdown;
         self.shadow_at = if s.interrupt_shadow { s.retired } else { u64::MAX };
-        self.shadow_traps = false;
+        self.shadow_traps = s.traps_held;
         // RF says it.
         self.repeat_at = u64::MAX;
         self.nmi_blocked = s.nmi_blocked;
         self.nmi_pending = s.nmi_pending;
         self.nmi_level = s.nmi_level;
-        self.debug_hits = 0;
-        self.ferr = self.cr0 & CR0_NE == 0 && self.fpu.pending();
+        self.debug_hits = s.held_hits;
+        self.ferr = s.ferr;
         self.flags = s.eflags & flags::ALL & !flags::ARITH;
         self.fl = flags::Flags::from_bits(s.eflags);
         // The privilege level is that of SS, as KVM and VMX have it.

@@ -485,7 +485,7 @@ fn hostile_states_are_refused() {
     let mut cpu = m.cpu;
     let good = cpu.save();
     type Change = fn(&mut slotone_bus::cpu::CpuState);
-    let bad: [(&str, Change); 9] = [
+    let bad: [(&str, Change); 13] = [
         ("PG without PE", |s| s.cr0 = 0x8000_0010),
         ("unknown CR0 bits", |s| s.cr0 |= 1 << 25),
         ("unknown CR4 bits", |s| s.cr4 |= 1 << 20),
@@ -495,6 +495,14 @@ fn hostile_states_are_refused() {
         ("an MSR there is not", |s| s.msr.push((0xC000_0080, 1))),
         ("a PAT type there is not", |s| s.msr.push((0x277, 2))),
         ("DR4", |s| s.dr[4] = 1),
+        ("traps held outside a shadow", |s| s.traps_held = true),
+        ("breakpoints held by nothing", |s| (s.interrupt_shadow, s.held_hits) = (true, 1)),
+        ("a single step held", |s| {
+            (s.interrupt_shadow, s.traps_held, s.held_hits) = (true, true, 1 << 14);
+        }),
+        ("breakpoints there are not", |s| {
+            (s.interrupt_shadow, s.traps_held, s.held_hits) = (true, true, 16);
+        }),
     ];
     for (what, change) in bad {
         let mut s = good.clone();
@@ -502,4 +510,61 @@ fn hostile_states_are_refused() {
         assert!(cpu.load(&s).is_err(), "{what}");
         assert_eq!(cpu.save(), good, "{what}: nothing has changed");
     }
+}
+
+/// Runs from `m.state` to a HLT, one instruction at a time, each on a processor that only knows the saved state.
+fn run_through_states(m: &mut Machine, code: &[u8]) -> slotone_bus::cpu::CpuState {
+    m.write(CODE, code);
+    let mut state = m.state.clone();
+    for _ in 0..100 {
+        let mut cpu = slotone_x86_cpu::SoftCpu::new(slotone_x86_cpu::CpuModel::default());
+        cpu.load(&state).unwrap();
+        assert_eq!(cpu.save(), state, "a loaded state is the saved one");
+        m.bus.after.until = state.retired + 1;
+        let exit = cpu.run(&mut m.bus);
+        state = cpu.save();
+        if exit != Exit::Budget {
+            break;
+        }
+    }
+    state
+}
+
+#[test]
+fn a_saved_state_has_what_a_load_of_ss_holds_off() {
+    // mov ss,[DATA], which hits a breakpoint; inc ecx; inc ecx; hlt
+    let code = [0x8E, 0x15, 0, 0, 3, 0, 0x41, 0x41, 0xF4];
+    for (what, eflags, dr7, dr6) in
+        [("breakpoint", 2, 0x400 | 1 | 3 << 16, 1), ("single step", 2 | TF, 0x400, 1 << 14)]
+    {
+        let prepared = || {
+            let mut m = Machine::new();
+            m.write16(DATA, DATA0);
+            m.state.eflags = eflags;
+            m.state.dr[0] = DATA;
+            m.state.dr[7] = dr7;
+            m
+        };
+        let e = prepared().run(&code);
+        assert_eq!((e.vector, e.pushed[0], e.state.gpr[1]), (Some(DB), CODE + 7, 1), "{what}");
+        assert_eq!(e.state.dr[6] & 0x400F, dr6, "{what}");
+        assert_eq!(run_through_states(&mut prepared(), &code), e.state, "{what}");
+    }
+}
+
+#[test]
+fn a_saved_state_has_the_level_of_ferr() {
+    // fninit; fldcw [DATA] (all unmasked); fldz; fld1; fdivrp: 1/0; nop; fwait. FERR# rises at the FWAIT, not before.
+    let code = [0xDB, 0xE3, 0xD9, 0x2D, 0, 0, 3, 0, 0xD9, 0xEE, 0xD9, 0xE8, 0xDE, 0xF1, 0x90, 0x9B, 0xF4];
+    let mut m = Machine::new();
+    m.write16(DATA, 0x0340);
+    m.state.cr0 &= !0x20;
+    let s = run_through_states(&mut m, &code);
+    assert!(s.halted && s.ferr && m.bus.ferr, "{s:?}");
+    assert_eq!(s.eip, CODE + 15);
+    // fnclex lets it go.
+    m.state = s;
+    (m.state.halted, m.state.eip) = (false, CODE);
+    let s = run_through_states(&mut m, &[0xDB, 0xE2, 0xF4]);
+    assert!(s.halted && !s.ferr && !m.bus.ferr, "{s:?}");
 }
