@@ -126,7 +126,9 @@ impl Front {
             Self::fault(core, pins);
             return;
         }
-        let before = core.flags;
+        let stepping = core.flag(flags::TF);
+        // It holds for this instruction, which may load another: IRET does (SDM vol. 3, 17.3.1.1).
+        core.flags &= !flags::RF;
         core.interrupted = false;
         if let Some(block) = Self::find_or_decode(core, cache, pins) {
             engine::run(core, cache, pins, block);
@@ -135,10 +137,7 @@ impl Front {
         if core.interrupted {
             return;
         }
-        if before & flags::RF != 0 {
-            core.flags &= !flags::RF;
-        }
-        if before & flags::TF != 0 {
+        if stepping {
             core.debug_hits |= DR6_BS;
         }
     }

@@ -159,6 +159,22 @@ fn breakpoints() {
     let s = m.passes("RF", &[0x40, 0x40, 0xF4]);
     assert_eq!((s.gpr[0], s.eflags & 1 << 16), (1, 0));
 
+    // An IRET that is resumed loads RF for the instruction it returns to: both have breakpoints, and neither hits.
+    let mut m = Machine::new();
+    m.state.gpr[4] = STACK0 - 12;
+    for (i, v) in [CODE + 1, u32::from(CODE0), 1 << 16 | 2].into_iter().enumerate() {
+        m.write32(STACK0 - 12 + 4 * i as u32, v);
+    }
+    (m.state.dr[0], m.state.dr[1], m.state.dr[7]) = (CODE, CODE + 1, 0x405);
+    m.state.eflags |= 1 << 16;
+    let s = m.passes("IRET with RF", &[0xCF, 0x40, 0xF4]);
+    assert_eq!((s.gpr[0], s.gpr[4], s.eflags & 1 << 16), (1, STACK0, 0));
+    // What INT n pushes is not what held for it.
+    let mut m = Machine::new();
+    m.state.eflags |= 1 << 16;
+    let e = m.faults("INT n with RF", &[0xCD, 0x40], 0x40, None, 2);
+    assert_eq!(e.pushed[2] & 1 << 16, 0);
+
     // Data: (R/W, LEN, address, instruction reads / writes where, hit)
     let rows: &[(u32, u32, u32, &[u8], bool)] = &[
         (1, 3, DATA, &[0xA3, 0, 0, 3, 0], true),
