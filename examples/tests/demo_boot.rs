@@ -17,7 +17,7 @@ macro_rules! assemble {
     };
 }
 assemble! {
-    "macros" "boot" "main" "report" "system" "cpu" "memory" "bios" "bridges" "legacy" "superio" "pm" "ide" "nic" "vga" "end"
+    "macros" "boot" "main" "report" "system" "cpu" "memory" "bios" "bridges" "legacy" "superio" "pm" "ide" "nic" "scsi" "vga" "end"
 }
 
 unsafe extern "C" {

@@ -82,7 +82,8 @@ slotone_demo_begin:
 BSS shadow, 4000                # the text screen
 BSS line_buffer, 64             # what the test has to say
 BSS line_length, 2
-BSS row, 2                      # screen row of the device under test
+BSS row, 2                      # screen row of the device under test,
+BSS half, 1                     # and whether all of it
 BSS test_name, 2
 BSS test_stack, 2
 BSS fail_value, 4

@@ -23,12 +23,15 @@ start:
     call screen_open
     call screen_frame
 
-    movw $1, row
     movw $tests, %si
 1:  movw (%si), %ax
     testw %ax, %ax
     jz 3f
     movw %ax, test_name
+    movzbw 4(%si), %ax
+    movw %ax, row
+    movb 5(%si), %al
+    movb %al, half
     pushw %si
     movw $0, line_length
     movb $STATUS_RUNNING, %al
@@ -42,8 +45,7 @@ start:
     movb $STATUS_FAILED, %al
 2:  call report
     popw %si
-    addw $4, %si
-    incw row
+    addw $6, %si
     jmp 1b
 
 3:  call screen_verdict
@@ -144,32 +146,41 @@ NAMED hdb, "hdb"
 NAMED hdc, "hdc"
 NAMED nic0, "nic0"
 NAMED nic1, "nic1"
+NAMED scsi0, "scsi0"
+NAMED scsi1, "scsi1"
+NAMED scsi2, "scsi2"
+NAMED scsi3, "scsi3"
 NAMED vga, "vga"
 
-.macro TEST label
+.macro TEST label, row, half=0  # half: 0 is the whole row, 1 and 2 its halves
     .word name_\label, test_\label - slotone_demo_begin
+    .byte \row, \half
 .endm
 .balign 2
 VAR tests
-TEST cpu
-TEST memory
-TEST bios
-TEST host_bridge
-TEST isa_bridge
-TEST pic
-TEST pit
-TEST dma
-TEST rtc
-TEST kbc
-TEST uart0
-TEST uart1
-TEST superio
-TEST pm
-TEST ide
-TEST hda
-TEST hdb
-TEST hdc
-TEST nic0
-TEST nic1
-TEST vga
+TEST cpu, 1
+TEST memory, 2
+TEST bios, 3
+TEST host_bridge, 4
+TEST isa_bridge, 5
+TEST pic, 6
+TEST pit, 7
+TEST dma, 8
+TEST rtc, 9
+TEST kbc, 10
+TEST uart0, 11, 1
+TEST uart1, 11, 2
+TEST superio, 12
+TEST pm, 13
+TEST ide, 14
+TEST hda, 15
+TEST hdb, 16
+TEST hdc, 17
+TEST nic0, 18
+TEST nic1, 19
+TEST scsi0, 20, 1
+TEST scsi1, 20, 2
+TEST scsi2, 21, 1
+TEST scsi3, 21, 2
+TEST vga, 22
     .word 0

@@ -8,10 +8,12 @@
 .set STATUS_FAILED, 2
 .set DETAIL_LENGTH, 57          # what fits behind the name
 .set NAME_LENGTH, 12
+.set HALF_DETAIL_LENGTH, 25     # and in half a row
+.set HALF_NAME_LENGTH, 5
 .set COM1, 0x3f8
 .set COLUMNS, 80
 .set LAST_ROW, 24
-.set ABSENT, 7                  # devices of the machine that this build lacks
+.set ABSENT, 6                  # devices of the machine that this build lacks
 
 .balign 2
 VAR status_texts
@@ -117,9 +119,15 @@ report:
     mulw %cx
     addw $shadow, %ax
     movw %ax, %di
-    pushw %di
-    movw $0x0720, %ax
     movw $COLUMNS, %cx
+    cmpb $0, half
+    je 6f
+    shrw $1, %cx
+    cmpb $1, half
+    je 6f
+    addw $COLUMNS, %di
+6:  pushw %di
+    movw $0x0720, %ax
     rep stosw
     popw %di
     addw $2, %di
@@ -139,7 +147,10 @@ report:
     addw $2, %di
     movw test_name, %si
     movw $NAME_LENGTH, %cx
-    movb $0x0f, %ah
+    cmpb $0, half
+    je 7f
+    movw $HALF_NAME_LENGTH, %cx
+7:  movb $0x0f, %ah
 2:  lodsb
     testb %al, %al
     jz 3f
@@ -151,7 +162,12 @@ report:
     addw $2, %di
     movw $line_buffer, %si
     movw line_length, %cx
-    movb detail_colors(%bp), %ah
+    cmpb $0, half
+    je 8f
+    cmpw $HALF_DETAIL_LENGTH, %cx
+    jbe 8f
+    movw $HALF_DETAIL_LENGTH, %cx
+8:  movb detail_colors(%bp), %ah
 4:  jcxz 5f
     lodsb
     stosw
@@ -159,7 +175,7 @@ report:
     jmp 4b
 5:  movw row, %ax
     call screen_row
-    call serial_row
+    call serial_line
     popw %es
     popal
     ret
@@ -187,28 +203,40 @@ screen_row:
     popw %es
 1:  ret
 
-# Sends row `row` of the shadow without its trailing blanks.
-serial_row:
-    movw row, %ax
-    movw $(COLUMNS * 2), %cx
-    mulw %cx
-    addw $shadow, %ax
-    movw %ax, %si
-    movw %ax, %di
-    addw $(COLUMNS * 2), %di
-1:  subw $2, %di
-    cmpw %si, %di
-    jbe 2f
-    cmpb $0x20, (%di)
-    je 1b
-2:  addw $2, %si                # the margin
-3:  cmpw %di, %si
-    ja 4f
-    lodsb
-    incw %si
+# Sends the line with status BP.
+serial_line:
+    movb $'[', %al
     call serial_char
-    jmp 3b
-4:  movb $13, %al
+    movw %bp, %si
+    shlw $2, %si
+    addw $status_texts, %si
+    movw $4, %cx
+1:  lodsb
+    call serial_char
+    loop 1b
+    movb $']', %al
+    call serial_char
+    movb $0x20, %al
+    call serial_char
+    movw test_name, %si
+    movw $(NAME_LENGTH + 1), %cx
+2:  lodsb
+    testb %al, %al
+    jz 3f
+    call serial_char
+    decw %cx
+    jmp 2b
+3:  cmpw $0, line_length
+    je 6f
+4:  movb $0x20, %al
+    call serial_char
+    loop 4b
+    movw $line_buffer, %si
+    movw line_length, %cx
+5:  lodsb
+    call serial_char
+    loop 5b
+6:  movb $13, %al
     call serial_char
     movb $10, %al
 
@@ -319,11 +347,8 @@ screen_frame:
     movw $((COLUMNS - SUBTITLE_LENGTH - 1) << 8), %bx
     call screen_string
     movb $0x08, %ah
-    movw $absent_1, %si
-    movw $(1 << 8 | 22), %bx
-    call screen_string
-    movw $absent_2, %si
-    movw $(27 << 8 | 23), %bx
+    movw $absent, %si
+    movw $(1 << 8 | 23), %bx
     call screen_string
     movb $0x70, %ah
     movb $LAST_ROW, %bl
@@ -375,10 +400,8 @@ VAR title
 VAR subtitle
     .asciz "demonstration"
 .set SUBTITLE_LENGTH, . - slotone_demo_begin - subtitle - 1
-VAR absent_1
-    .asciz "[ -- ] not in this build  floppy, parallel port, PS/2 mouse, SMBus memories,"
-VAR absent_2
-    .asciz "AIC-7870 SCSI, S3 engine, KVM CPU"
+VAR absent                      # not in this build
+    .asciz "[ -- ] floppy, parallel port, PS/2 mouse, SMBus memories, S3 engine, KVM CPU"
 VAR testing
     .asciz "working every device ..."
 VAR serial_greeting

@@ -307,7 +307,7 @@ test_uart:
     movb $4, %cl
     movb $0x0b, %al             # the line again, with interrupts
     call uart_write
-    PUT "16550A, FIFO, 96 characters looped"
+    PUT "16550A, 96 looped"
 
     cmpb $0, alive_pic
     je 5f

@@ -50,6 +50,12 @@ const WRITTEN_SEED: u32 = 0x510e_0001;
 /// Network cards, and the network that they are on.
 const NETWORK: &str = "demonstration";
 const NICS: u32 = 2;
+/// Size of a SCSI disk.
+const SCSI_DISK: u64 = 8 << 20;
+/// What the program copies from each adapter's disk 0 to its disk 1: from and to where, and how much; doubleword `i` on
+/// adapter `a` is i + 1 times the factor of `a`.
+const COPIED: (u64, u64, usize) = (100 * 512, 200 * 512, 32 * 512);
+const COPIED_FACTOR: [u32; 4] = [0x510e_5c50, 0x9b05_688d, 0x1f83_d9ab, 0x5be0_cd19];
 /// Virtual seconds between two looks at the machine.
 const LOOK: f64 = 0.05;
 /// Virtual seconds without anything new on screen and serial port after which the guest counts as stuck.
@@ -81,6 +87,14 @@ pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
     *hdc = DriveBay::CdRom(Some(disc));
     *hdd = DriveBay::Empty;
     config.nics = (0..NICS).map(|i| mac::from_seed(args.seed, i)).collect();
+    let mut copies = Vec::new();
+    for (adapter, factor) in config.scsi.iter_mut().zip(COPIED_FACTOR) {
+        let disks: [Arc<dyn BlockBackend>; 7] =
+            std::array::from_fn(|_| Arc::new(MemoryDisk::new(SCSI_DISK)) as _);
+        write_all(&disks[0], COPIED.0, &pattern(factor))?;
+        copies.push(Arc::clone(&disks[1]));
+        *adapter = Some(disks.map(DriveBay::Disk));
+    }
     fault::break_drives(&mut config, args)?;
     let chipset_id = config.chipset_id;
     let mut builder = virtual_server_2005(&config)?;
@@ -120,6 +134,11 @@ pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
         }
         if report.verdict("hdb").is_pass() && !is_written(&*work) {
             report.fail("hdb", "what the program wrote did not reach the disk");
+        }
+        for ((adapter, copy), factor) in name::SCSI.into_iter().zip(&copies).zip(COPIED_FACTOR) {
+            if report.verdict(adapter).is_pass() && !is_copied(&**copy, factor) {
+                report.fail(adapter, "what the program copied did not reach the disk");
+            }
         }
     } else if !matches!(end, Ending::Run(End::Expected | End::TimeUp)) {
         for (device, why) in probe::dead_devices(&mut session.machine, chipset_id) {
@@ -181,6 +200,17 @@ fn is_written(disk: &dyn BlockBackend) -> bool {
             value = value.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             word == expected.to_le_bytes()
         })
+}
+
+/// What is copied between two disks.
+fn pattern(factor: u32) -> Vec<u8> {
+    (1..=COPIED.2 as u32 / 4).flat_map(|i| i.wrapping_mul(factor).to_le_bytes()).collect()
+}
+
+/// Whether the copy is on the disk.
+fn is_copied(disk: &dyn BlockBackend, factor: u32) -> bool {
+    let mut data = vec![0; COPIED.2];
+    read_exact(disk, COPIED.1, &mut data).is_ok() && data == pattern(factor)
 }
 
 /// How the demonstration ended.

@@ -41,6 +41,9 @@ pub(super) fn dead_devices(machine: &mut Machine, chipset_id: u16) -> Vec<(&'sta
     for (nic, slot) in name::NICS.into_iter().zip([10, 11]) {
         check(nic, board.function(slot, 0, 0x1011, 0x0009));
     }
+    for (adapter, slot) in name::SCSI.into_iter().zip([9, 14, 15, 16]) {
+        check(adapter, board.function(slot, 0, 0x9004, 0x7078));
+    }
     if has_ide {
         board.enable_ide();
         for (device, position) in [("hda", 0), ("hdb", 1), ("hdc", 2)] {
