@@ -36,7 +36,7 @@ impl Args {
 pub(crate) fn run(args: &Args) -> Result<()> {
     let steps = Steps::new(host::output_dir("ci")?);
     let mut totals = totals::Totals::default();
-    let mut passed = guests::Passed(0);
+    let mut passed = guests::Passed(0, Vec::new());
     thread::scope(|scope| {
         // Fetching and repacking the guests needs the network more than the processors.
         let built = args.wants("guest").then(|| scope.spawn(|| build_guests(&steps)));
@@ -56,6 +56,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             run_dear(&steps, args);
         }
     });
+    totals.skipped.extend(passed.1.drain(..));
     close(steps, &totals, &passed)
 }
 
@@ -190,7 +191,7 @@ fn run_machine(steps: &Steps, args: &Args, guests_there: bool) -> guests::Passed
         Ok((path, String::new()))
     });
     let Some(machine) = built else {
-        return guests::Passed(0);
+        return guests::Passed(0, Vec::new());
     };
     if args.wants("demonstration") {
         let name = "demonstration";
@@ -202,7 +203,7 @@ fn run_machine(steps: &Steps, args: &Args, guests_there: bool) -> guests::Passed
             Ok(((), line.trim().to_owned()))
         });
     }
-    if guests_there { guests::run(steps, &machine, args.full) } else { guests::Passed(0) }
+    if guests_there { guests::run(steps, &machine, args.full) } else { guests::Passed(0, Vec::new()) }
 }
 
 /// What only a full run does.

@@ -1,0 +1,61 @@
+#!/bin/sh
+# Guests on networks outside their process: outside.sh MODE MACHINE KERNEL INITRD FILES
+#
+#   tap    a TAP interface, wire: a veth pair by packet socket. On the other side are dnsmasq and an HTTP server, in a network namespace.
+#   two    two machines in two processes on one internal network, with one DHCP server between them; a capture of it is read by tcpdump.
+#
+# Exit status 77: this host cannot do it (the last line says why).
+set -u
+mode=$1 machine=$2 kernel=$3 initrd=$4 files=$5
+append="cryptomgr.notests=1 console=ttyS0,115200 panic=-1 gt=cards=1"
+work=$(mktemp -d)
+jobs=
+space=slotone-$$
+cleanup() {
+    [ -z "$jobs" ] || kill $jobs 2>/dev/null
+    [ "$mode" = two ] || ip netns del "$space" 2>/dev/null
+    rm -rf "$work"
+}
+trap cleanup EXIT
+cannot() { echo "$1"; exit 77; }
+# guest LOG ARGUMENTS..
+guest() {
+    log=$1
+    shift
+    "$@" --kernel "$kernel" --initrd "$initrd" --serial stdio --screen none --exit-after 120 >"$log" 2>&1
+}
+
+if [ "$mode" = two ]; then
+    export XDG_RUNTIME_DIR="$work"
+    guest "$work/one" "$machine" --nic internal=lab --pcap "nic0=$work/capture" --append "$append,peer" &
+    one=$!
+    guest "$work/two" "$machine" --nic internal=lab,mac=00-03-FF-00-00-77 --append "$append,peer"
+    wait $one
+    cat "$work/one" "$work/two"
+    [ "$(grep -c '^GUEST-TESTS-PASS' "$work/one" "$work/two" | grep -c ':1$')" = 2 ] || exit 1
+    tcpdump -nn -r "$work/capture" >"$work/text" 2>"$work/complaints" || exit 1
+    echo "tcpdump: $(wc -l <"$work/text") frames"
+    grep -q 'BOOTP/DHCP, Reply' "$work/text" && grep -q 'ICMP echo reply' "$work/text"
+    exit
+fi
+
+ip netns add "$space" 2>"$work/why" || cannot "no network namespace: $(tail -n 1 "$work/why")"
+inside="ip netns exec $space"
+$inside ip link set lo up
+case $mode in
+    tap) interface=tap0 nic=tap=tap0; $inside ip tuntap add tap0 mode tap 2>"$work/why" || cannot "no TAP: $(tail -n 1 "$work/why")" ;;
+    wire) interface=near nic=external=far; $inside ip link add near type veth peer name far 2>"$work/why" || cannot "no veth: $(tail -n 1 "$work/why")"; $inside ip link set far up ;;
+    *) echo "no mode $mode"; exit 2 ;;
+esac
+$inside ip addr add 10.9.0.1/24 dev $interface
+$inside ip link set $interface up
+$inside dnsmasq --no-daemon --conf-file=/dev/null --interface=$interface --bind-dynamic --port=0 \
+    --dhcp-range=10.9.0.50,10.9.0.90,1h --dhcp-leasefile="$work/leases" >"$work/dnsmasq" 2>&1 &
+jobs="$jobs $!"
+$inside busybox httpd -f -p 80 -h "$files" &
+jobs="$jobs $!"
+sleep 1
+sum=$(sha256sum "$files/large.bin" | cut -c1-64)
+guest "$work/one" $inside "$machine" --nic "$nic" --append "$append,pings=200,updown=2 gtfile=large.bin:$sum"
+cat "$work/one"
+grep -q '^GUEST-TESTS-PASS' "$work/one"
