@@ -186,6 +186,14 @@ mod tests {
     }
 
     #[test]
+    fn a_row_may_tell_of_two_devices() {
+        let row = format!("{:40}{}", " [ OK ] scsi0 7 disks", " [FAIL] scsi1 number of disks (00000006)");
+        let report = Report::new(&[row], "");
+        assert!(report.verdict("scsi0").is_pass());
+        assert_eq!(*report.verdict("scsi1"), Verdict::Failed("number of disks (00000006)".into()));
+    }
+
+    #[test]
     fn silence_is_not_good() {
         let mut report = Report::new(&[], "");
         assert!(!report.is_good());
