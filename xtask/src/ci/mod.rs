@@ -56,7 +56,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             run_dear(&steps, args);
         }
     });
-    totals.skipped.extend(passed.1.drain(..));
+    totals.skipped.append(&mut passed.1);
     close(steps, &totals, &passed)
 }
 
