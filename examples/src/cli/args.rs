@@ -493,7 +493,7 @@ mod tests {
 
     #[test]
     fn unbuilt_flags_say_so() {
-        let args = Args::try_parse_from(["vs", "--scsi", "0:0=x"]).unwrap();
+        let args = Args::try_parse_from(["vs", "--fda", "x.img"]).unwrap();
         let failure = args.check().unwrap_err();
         assert_eq!(failure.code, 2);
         assert!(failure.message.contains("not in this build"));
