@@ -178,7 +178,7 @@ fn pci_bios() {
     // Routing: too small a buffer says how much is needed.
     mock.memory[0x600..0x606].copy_from_slice(&[4, 0, 0x00, 0x50, 0, 0]);
     assert_eq!(mock.int(0x1A, Regs { eax: 0xB10E, edi: 0x600, ..Regs::default() }).ah(), 0x89);
-    assert_eq!(mock.u16(0x600), 9 * 16);
+    assert_eq!(mock.u16(0x600), 11 * 16);
     let r = mock.int(0x1A, Regs { eax: 0xB10E, edi: 0x600, ..Regs::default() });
     assert_eq!((r.ah(), r.ebx as u16, mock.memory[0x5001]), (0, 1 << 11, 7 << 3));
     // INTB# of slot 10 to IRQ 5.
