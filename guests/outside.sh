@@ -2,6 +2,7 @@
 # Guests on networks outside their process: outside.sh MODE MACHINE KERNEL INITRD FILES
 #
 #   tap    a TAP interface, wire: a veth pair by packet socket. On the other side are dnsmasq and an HTTP server, in a network namespace.
+#   qemu   as tap, with QEMU's tulip on QEMU's PC: MACHINE is qemu-system-i386, KERNEL a bzImage.
 #   two    two machines in two processes on one internal network, with one DHCP server between them; a capture of it is read by tcpdump.
 #
 # Exit status 77: this host cannot do it (the last line says why).
@@ -22,6 +23,12 @@ cannot() { echo "$1"; exit 77; }
 guest() {
     log=$1
     shift
+    if [ "$mode" = qemu ]; then
+        $inside timeout 300 "$machine" -M pc,hpet=off -accel tcg -cpu pentium3 -m 128 -display none -nodefaults -no-reboot -serial stdio \
+            -netdev tap,id=n,ifname=tap0,script=no,downscript=no -device tulip,netdev=n,mac=00:03:ff:00:00:66 \
+            -kernel "$kernel" -initrd "$initrd" -append "$1" >"$log" 2>&1
+        return
+    fi
     "$@" --kernel "$kernel" --initrd "$initrd" --serial stdio --screen none --exit-after 120 >"$log" 2>&1
 }
 
@@ -43,7 +50,7 @@ ip netns add "$space" 2>"$work/why" || cannot "no network namespace: $(tail -n 1
 inside="ip netns exec $space"
 $inside ip link set lo up
 case $mode in
-    tap) interface=tap0 nic=tap=tap0; $inside ip tuntap add tap0 mode tap 2>"$work/why" || cannot "no TAP: $(tail -n 1 "$work/why")" ;;
+    tap | qemu) interface=tap0 nic=tap=tap0; $inside ip tuntap add tap0 mode tap 2>"$work/why" || cannot "no TAP: $(tail -n 1 "$work/why")" ;;
     wire) interface=near nic=external=far; $inside ip link add near type veth peer name far 2>"$work/why" || cannot "no veth: $(tail -n 1 "$work/why")"; $inside ip link set far up ;;
     *) echo "no mode $mode"; exit 2 ;;
 esac
@@ -56,6 +63,11 @@ $inside busybox httpd -f -p 80 -h "$files" &
 jobs="$jobs $!"
 sleep 1
 sum=$(sha256sum "$files/large.bin" | cut -c1-64)
-guest "$work/one" $inside "$machine" --nic "$nic" --append "$append,pings=200,updown=2 gtfile=large.bin:$sum"
+append="$append,pings=200,updown=2 gtfile=large.bin:$sum"
+if [ "$mode" = qemu ]; then
+    guest "$work/one" "$append"
+else
+    guest "$work/one" $inside "$machine" --nic "$nic" --stats --append "$append"
+fi
 cat "$work/one"
 grep -q '^GUEST-TESTS-PASS' "$work/one"

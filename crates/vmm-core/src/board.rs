@@ -4,6 +4,7 @@ use std::any::Any;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use slotone_block::{BlockBackend, DiskClient, perform};
@@ -96,6 +97,8 @@ pub struct BoardStats {
     pub frames: u64,
     /// Bytes of these frames.
     pub frame_bytes: u64,
+    /// Nanoseconds of the host's time spent in network cards and the ports they are plugged into.
+    pub network_nanos: u64,
     /// Address maps rebuilt.
     pub maps: u64,
     /// Line changes dropped because devices drove each other in a circle.
@@ -381,6 +384,7 @@ impl Board {
         let at = usize::from(index);
         let mut device = self.slots[at].device.take().expect("a device is never re-entered");
         let mut cable = self.slots[at].cable.take();
+        let started = cable.is_some().then(Instant::now);
         let mut port = DevicePort { board: self, index };
         let mut cx = Cx::new(port.board.now, &mut port);
         let result = f(&mut *device, &mut cx);
@@ -388,6 +392,9 @@ impl Board {
             let (frames, bytes) = cable.serve(&mut *device, &mut cx);
             self.stats.frames += frames;
             self.stats.frame_bytes += bytes;
+        }
+        if let Some(started) = started {
+            self.stats.network_nanos += started.elapsed().as_nanos() as u64;
         }
         self.slots[at].device = Some(device);
         self.slots[at].cable = cable;

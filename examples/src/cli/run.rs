@@ -247,6 +247,7 @@ pub(crate) fn print_stats(session: &Session) -> Result<(), Failure> {
         "disk_bytes": board.disk_bytes,
         "frames": board.frames,
         "frame_bytes": board.frame_bytes,
+        "network_seconds": board.network_nanos as f64 / 1e9,
         "maps": board.maps,
         "state_sha256": hash,
     });

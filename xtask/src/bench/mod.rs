@@ -4,6 +4,7 @@
 
 mod boot;
 mod cpu;
+mod net;
 mod vhd;
 
 use std::fs;
@@ -25,7 +26,7 @@ pub(crate) struct Args {
 }
 
 /// The benchmarks.
-pub(crate) const NAMES: [&str; 3] = ["cpu", "boot", "vhd"];
+pub(crate) const NAMES: [&str; 4] = ["cpu", "boot", "vhd", "net"];
 
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -36,7 +37,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         let mut result = match name {
             "cpu" => cpu::run(args.quick)?,
             "boot" => boot::run(args.quick)?,
-            _ => vhd::run(args.quick)?,
+            "vhd" => vhd::run(args.quick)?,
+            _ => net::run(args.quick)?,
         };
         result["quick"] = args.quick.into();
         result["host"] = host_cpu().into();
