@@ -4,8 +4,8 @@ use std::any::Any;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use slotone_block::{BlockBackend, DiskClient, perform};
 use slotone_bus::mem::{Memory, MemoryError};
