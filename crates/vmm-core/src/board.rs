@@ -269,6 +269,9 @@ impl Board {
         self.lines.clear();
         self.pending = Pending::default();
         for i in 0..self.slots.len() as u16 {
+            if let Some(cable) = &mut self.slots[usize::from(i)].cable {
+                cable.forget();
+            }
             self.after_call(i);
         }
         self.settle_levels(Tell::None);
@@ -423,14 +426,6 @@ impl Board {
 
     pub(crate) fn set_cable(&mut self, id: DeviceId, cable: Cable) {
         self.slots[usize::from(id.0)].cable = Some(Box::new(cable));
-    }
-
-    /// Tells a card whether its cable is plugged in.
-    pub(crate) fn plug_cable(&mut self, id: DeviceId) {
-        let Some(mut cable) = self.slots[usize::from(id.0)].cable.take() else { return };
-        self.call(id.0, |d, cx| cable.plug(d, cx));
-        self.slots[usize::from(id.0)].cable = Some(cable);
-        self.after_call(id.0);
     }
 
     fn after_call(&mut self, index: u16) {

@@ -29,6 +29,8 @@ pub(crate) struct Cable {
     /// Its bit among the board's.
     bit: u64,
     serving: Arc<AtomicBool>,
+    /// What the card was last told about the link; `None`: it may know something else.
+    told: Option<bool>,
     again: Option<VmInstant>,
 }
 
@@ -39,9 +41,14 @@ impl fmt::Debug for Cable {
 }
 
 impl Cable {
-    /// Carries frames; to be called with the card out of its slot.
+    /// Tells the card about the link if that has changed, and carries frames; to be called with the card out of its slot.
     pub(crate) fn serve(&mut self, device: &mut dyn Device, cx: &mut Cx<'_>) -> (u64, u64) {
         let Some(client) = (self.client)(device) else { return (0, 0) };
+        let up = self.port.link();
+        if self.told != Some(up) {
+            self.told = Some(up);
+            client.set_link(cx, up);
+        }
         self.serving.store(true, Ordering::SeqCst);
         let done = exchange(client, &mut *self.port, cx, BUDGET);
         self.serving.store(false, Ordering::SeqCst);
@@ -49,11 +56,9 @@ impl Cable {
         (u64::from(done.sent) + u64::from(done.received), done.bytes)
     }
 
-    pub(crate) fn plug(&mut self, device: &mut dyn Device, cx: &mut Cx<'_>) {
-        let up = self.port.link();
-        if let Some(client) = (self.client)(device) {
-            client.set_link(cx, up);
-        }
+    /// The card comes out of a saved state: it knows the link of another time.
+    pub(crate) fn forget(&mut self) {
+        self.told = None;
     }
 
     pub(crate) fn next_deadline(&self) -> Option<VmInstant> {
@@ -115,9 +120,9 @@ impl Board {
             }
         };
         let serving = Arc::clone(&self.calls.serving);
-        self.set_cable(id, Cable { client, port, bit, serving, again: None });
+        self.set_cable(id, Cable { client, port, bit, serving, told: None, again: None });
         self.wire_doorbell(id);
-        self.plug_cable(id);
+        self.call(id.0, |_, _| {});
     }
 
     pub(crate) fn set_doorbell(&mut self, doorbell: Doorbell) {

@@ -76,6 +76,7 @@ impl NetClient for Card {
 struct Wire {
     to: [VecDeque<(VmInstant, Vec<u8>)>; 2],
     wakers: [Option<Waker>; 2],
+    cut: bool,
 }
 
 /// One end of a cable on which a frame takes `delay` nanoseconds.
@@ -111,6 +112,9 @@ impl NetPort for End {
     }
     fn next_deadline(&self) -> Option<VmInstant> {
         self.wire.lock().unwrap().to[self.side].front().map(|(at, _)| *at)
+    }
+    fn link(&self) -> bool {
+        !self.wire.lock().unwrap().cut
     }
     fn set_waker(&mut self, waker: Waker) {
         self.wire.lock().unwrap().wakers[self.side] = Some(waker);
@@ -200,4 +204,28 @@ fn a_card_moved_to_another_port_leaves_the_first() {
     machine.port_write(0x300, &[7]);
     assert!(machine.device::<Card>(one).unwrap().out.is_empty());
     assert_eq!(got(&machine, two), []);
+}
+
+#[test]
+fn a_card_hears_that_its_link_goes_and_comes() {
+    let mut b = builder(ClockMode::Counted);
+    let card = b.add("card", Card::new(0x300)).unwrap();
+    let (inside, outside) = cable(0);
+    b.network::<Card>(card, inside);
+    let mut machine = b.build().unwrap();
+    for cut in [true, false] {
+        let mut wire = outside.wire.lock().unwrap();
+        wire.cut = cut;
+        let waker = wire.wakers[0].clone().unwrap();
+        drop(wire);
+        waker();
+        machine.run(machine.now() + 1_000);
+        assert_eq!(machine.device::<Card>(card).unwrap().link, !cut);
+    }
+    // A restored card knows the link of another time.
+    let saved = machine.save();
+    machine.with(card, |card: &mut Card, _| card.link = false);
+    machine.restore(&saved).unwrap();
+    machine.port_write(0x300, &[1]);
+    assert!(machine.device::<Card>(card).unwrap().link);
 }
