@@ -6,6 +6,7 @@ mod guests;
 mod steps;
 mod totals;
 
+use std::fs;
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
@@ -163,6 +164,7 @@ fn manifests() -> Result<String> {
 /// Packages every crate as it would be published and builds each from its package alone.
 fn package(steps: &Steps) -> Result<((), String)> {
     let packages = packages()?;
+    forget_unpacked(&packages)?;
     let mut command = host::cargo();
     command.args(["package", "--locked", "--workspace", "--allow-dirty", "--quiet"]);
     let mut count = 0;
@@ -175,6 +177,26 @@ fn package(steps: &Steps) -> Result<((), String)> {
     }
     steps.execute("package", &mut command, 30)?;
     Ok(((), format!("{count} crates")))
+}
+
+/// Removes what an earlier run unpacked of our crates. Cargo keeps it in its home, in one folder per checkout path, and takes it for
+/// the package of today as long as the version is the same.
+fn forget_unpacked(packages: &[serde_json::Value]) -> Result<()> {
+    let Some(home) = host::cargo_home() else { return Ok(()) };
+    let Ok(registries) = fs::read_dir(home.join("registry/src")) else { return Ok(()) };
+    // The folder of a registry without a host name, which the one `cargo package` makes is.
+    for registry in
+        registries.flatten().filter(|entry| entry.file_name().as_encoded_bytes().starts_with(b"-"))
+    {
+        for package in packages.iter().filter(|package| is_published(package)) {
+            let field = |name: &str| package[name].as_str().unwrap_or("?").to_owned();
+            let unpacked = registry.path().join(format!("{}-{}", field("name"), field("version")));
+            if unpacked.is_dir() {
+                fs::remove_dir_all(&unpacked).at(&unpacked)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn build_guests(steps: &Steps) -> bool {
