@@ -52,6 +52,8 @@ pub(crate) struct Adapter {
     pub(crate) trace: Option<crate::trace::Sink>,
     #[cfg(feature = "trace")]
     pub(crate) trace_sequencer: bool,
+    #[cfg(feature = "trace")]
+    pub(crate) bus_trace: Option<crate::trace::BusSink>,
 }
 
 /// For people.
@@ -93,6 +95,8 @@ impl Adapter {
             trace: None,
             #[cfg(feature = "trace")]
             trace_sequencer: false,
+            #[cfg(feature = "trace")]
+            bus_trace: None,
         };
         this.s.random = this.config.latency.seed;
         this.decode_all();
@@ -393,7 +397,7 @@ impl Adapter {
             r::SSTAT1 => {
                 self.s.sstat1 &= !(value & sstat1::CLEARABLE);
                 if value & sstat1::ATNTARG != 0 {
-                    self.s.atn = false;
+                    self.set_attention(false);
                 }
                 if value & sstat1::SELTO != 0 {
                     self.s.selection_over = false;
@@ -571,10 +575,9 @@ impl Adapter {
 
     /// CHIPRST. Who is on the bus finds itself alone; commands that are disconnected stay with their targets.
     fn reset_chip(&mut self, value: u8) {
-        if let Some(link) = self.s.link.take()
-            && let Some(id) = link.task
-        {
-            self.s.commands.retain(|task| task.id != id);
+        if let Some(link) = self.s.link.take() {
+            self.s.commands.retain(|task| link.task != Some(task.id));
+            on_bus!(self, Free);
         }
         self.s.reset_registers(self.config.wide);
         self.set_file(r::HCNTRL, value & 0x5a | hcntrl::PAUSE | hcntrl::CHIPRST);

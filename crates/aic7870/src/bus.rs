@@ -121,12 +121,12 @@ impl Adapter {
             self.s.sstat1 |= sstat1::SELTO;
             self.s.selection_over = true;
             self.counters.selection_timeouts += 1;
-            trace!(self, "selection timeout: target {}", self.file(r::SCSIID) >> 4);
+            on_bus!(self, SelectionTimeout { target: self.file(r::SCSIID) >> 4 });
             return;
         };
         self.s.sstat0 = self.s.sstat0 & !sstat0::SELINGO | sstat0::SELDO;
         self.s.atn = self.file(r::SCSISEQ) & scsiseq::ENAUTOATNO != 0;
-        trace!(self, "target {unit} selected{}", if self.s.atn { " with ATN" } else { "" });
+        on_bus!(self, Selected { target: unit, attention: self.s.atn });
         // No target holds the unit back any longer than its initiator's interest lasts.
         self.unblock(unit);
         self.s.link = Some(Link {
@@ -169,7 +169,7 @@ impl Adapter {
         if let Some((_, tag)) = tag {
             message_in.extend([message::SIMPLE_TAG, tag]);
         }
-        trace!(self, "target {unit} reselects, tag {tag:?}");
+        on_bus!(self, Reselected { target: unit });
         self.s.link = Some(Link {
             unit,
             task: Some(id),
@@ -200,14 +200,14 @@ impl Adapter {
         self.s.sstat0 &= !(sstat0::SELDO | sstat0::SELDI | sstat0::SPIORDY);
         self.s.sstat1 = self.s.sstat1 & !sstat1::REQINIT | sstat1::BUSFREE;
         self.s.free_since = self.s.time;
-        trace!(self, "bus free");
+        on_bus!(self, Free);
         self.touch();
         self.reschedule();
     }
 
     /// The RST line.
     pub(crate) fn reset_bus(&mut self) {
-        trace!(self, "bus reset");
+        on_bus!(self, Reset);
         self.counters.bus_resets += 1;
         if self.s.link.is_some() {
             self.bus_free();

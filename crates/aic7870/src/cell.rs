@@ -35,8 +35,9 @@ impl Adapter {
         if value & scsisig::ATN != 0
             && let Some(link) = &self.s.link
         {
-            self.s.atn = true;
-            if !link.req && link.req_at.is_none() {
+            let idle = !link.req && link.req_at.is_none();
+            self.set_attention(true);
+            if idle {
                 self.target_advances(); // it was idle, and notices at once
             }
         }
@@ -48,6 +49,15 @@ impl Adapter {
                 self.acknowledge_out(byte);
             }
         }
+    }
+
+    /// ATN by a register.
+    pub(crate) fn set_attention(&mut self, on: bool) {
+        #[cfg(feature = "trace")]
+        if self.s.atn != on && self.s.link.is_some() {
+            on_bus!(self, Attention(on));
+        }
+        self.s.atn = on;
     }
 
     /// A REQ is up in the phase that SCSISIGO expects: the only time at which bytes are acknowledged.
@@ -101,11 +111,13 @@ impl Adapter {
     }
 
     fn acknowledge_in(&mut self) {
+        on_bus!(self, Bytes { phase: self.s.sigo & 0xe0, bytes: &[self.s.bus_data] });
         self.acknowledged();
         self.target_gave();
     }
 
     fn acknowledge_out(&mut self, byte: u8) {
+        on_bus!(self, Bytes { phase: self.s.sigo & 0xe0, bytes: &[byte] });
         self.s.bus_data = byte;
         self.acknowledged();
         self.target_took(byte);
@@ -253,6 +265,7 @@ impl Adapter {
         let Some((data, pos)) = self.lend_data() else { return false };
         let n = n.min(data.len() - pos);
         let bytes = &data[pos..pos + n];
+        on_bus!(self, Bytes { phase, bytes });
         if direct {
             self.host_takes(cx, bytes);
         } else {
@@ -291,6 +304,7 @@ impl Adapter {
         } else {
             data.extend(self.s.fifo.drain(..n));
         }
+        on_bus!(self, Bytes { phase, bytes: &data[at..] });
         self.counters.bytes_out += n as u64;
         self.counted(n);
         self.acknowledged();
@@ -303,11 +317,13 @@ impl Adapter {
         if phase == phase::DATA_IN {
             let Some((data, pos)) = self.lend_data() else { return false };
             let n = data.len() - pos;
+            on_bus!(self, Bytes { phase, bytes: &data[pos..] });
             self.acknowledged();
             self.return_data(data, n);
         } else {
             let Some((mut data, wanted)) = self.lend_room() else { return false };
             data.resize(data.len() + wanted, 0);
+            on_bus!(self, Bytes { phase, bytes: &data[data.len() - wanted..] });
             self.acknowledged();
             self.return_room(data);
         }

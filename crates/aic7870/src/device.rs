@@ -170,9 +170,17 @@ impl Aic7870 {
 
     /// Sends lines about the SCSI bus to `sink`, and with `sequencer` every instruction as well.
     #[cfg(feature = "trace")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "trace")))]
     pub fn set_trace(&mut self, sink: impl FnMut(&str) + Send + 'static, sequencer: bool) {
         self.chip.trace = Some(Box::new(sink));
         self.chip.trace_sequencer = sequencer;
+    }
+
+    /// Sends what happens on the SCSI bus to `sink`: what a bus analyser would see, byte by byte. Not part of the state.
+    #[cfg(feature = "trace")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "trace")))]
+    pub fn set_bus_trace(&mut self, sink: impl FnMut(&crate::BusEvent<'_>) + Send + 'static) {
+        self.chip.bus_trace = Some(Box::new(sink));
     }
 
     /// Derives from configuration space what it governs.

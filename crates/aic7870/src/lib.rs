@@ -37,6 +37,8 @@ mod task;
 
 pub use device::{Aic7870, Aic7870Config, Latency, Timing};
 pub use seeprom::{WORDS as SEEPROM_WORDS, seeprom_image};
+#[cfg(feature = "trace")]
+pub use trace::BusEvent;
 
 /// Output: the PCI interrupt pin.
 const INTA: Pin = Pin(0);
