@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
 
 use slotone_block::{BlockBackend, DiskClient, perform};
 use slotone_bus::mem::{Memory, MemoryError};
@@ -14,6 +13,7 @@ use slotone_bus::{Cx, Device, DmaFault, LentId, Pin, Port, ResetKind, VmInstant}
 use slotone_pci::ConfigPort;
 
 use crate::clock::{ClockMode, Timebase};
+use crate::host_time::{HostTime, HostTimes};
 use crate::map::{AddressMap, Route};
 use crate::network::{Cable, Calls};
 
@@ -97,8 +97,6 @@ pub struct BoardStats {
     pub frames: u64,
     /// Bytes of these frames.
     pub frame_bytes: u64,
-    /// Nanoseconds of the host's time spent in network cards and the ports they are plugged into.
-    pub network_nanos: u64,
     /// Address maps rebuilt.
     pub maps: u64,
     /// Line changes dropped because devices drove each other in a circle.
@@ -166,6 +164,7 @@ pub(crate) struct Board {
     /// Run no further than this virtual time.
     pub(crate) limit: VmInstant,
     pub(crate) stats: BoardStats,
+    host_times: HostTimes,
     /// Network ports that have called.
     pub(crate) calls: Calls,
     pub(crate) answering: bool,
@@ -210,6 +209,7 @@ impl Board {
             slice_end: u64::MAX,
             limit: VmInstant::MAX,
             stats: BoardStats::default(),
+            host_times: HostTimes::default(),
             calls: Calls::default(),
             answering: false,
         })
@@ -385,9 +385,9 @@ impl Board {
     /// Calls a device and acts on everything that the call changed.
     pub(crate) fn call<R>(&mut self, index: u16, f: impl FnOnce(&mut dyn Device, &mut Cx<'_>) -> R) -> R {
         let at = usize::from(index);
+        let sample = self.host_times.call(index);
         let mut device = self.slots[at].device.take().expect("a device is never re-entered");
         let mut cable = self.slots[at].cable.take();
-        let started = cable.is_some().then(Instant::now);
         let mut port = DevicePort { board: self, index };
         let mut cx = Cx::new(port.board.now, &mut port);
         let result = f(&mut *device, &mut cx);
@@ -396,17 +396,23 @@ impl Board {
             self.stats.frames += frames;
             self.stats.frame_bytes += bytes;
         }
-        if let Some(started) = started {
-            self.stats.network_nanos += started.elapsed().as_nanos() as u64;
-        }
         self.slots[at].device = Some(device);
         self.slots[at].cable = cable;
         self.after_call(index);
+        self.host_times.returned(index, sample);
         self.settle_lines();
         if !self.settling {
             self.answer_calls();
         }
         result
+    }
+
+    pub(crate) fn measure_host_time(&mut self, on: bool) {
+        self.host_times.start(if on { self.slots.len() } else { 0 });
+    }
+
+    pub(crate) fn host_time(&self, id: DeviceId) -> HostTime {
+        self.host_times.of(id.0)
     }
 
     // ---- network cards: network.rs ----
@@ -462,7 +468,9 @@ impl Board {
             let medium = disk.media.get(usize::from(request.unit)).and_then(|m| m.as_deref());
             self.stats.disk_requests += 1;
             self.stats.disk_bytes += request.data.len() as u64;
+            let started = self.host_times.long();
             client.complete(perform(medium, request));
+            self.host_times.done(index, started);
         }
         self.update_deadline(index);
     }

@@ -15,6 +15,7 @@ use slotone_net::{NetClient, NetPort};
 use crate::board::{Board, BoardStats, DeviceId, Tell};
 use crate::clock::ClockMode;
 use crate::firmware::{Trap, service};
+use crate::host_time::HostTime;
 use crate::linux::LinuxImage;
 
 /// Instructions between two looks at the host's clock and at the inbox: about 0.1 ms.
@@ -304,6 +305,17 @@ impl Machine {
     /// Work done by the board.
     pub fn stats(&self) -> BoardStats {
         self.board.stats
+    }
+
+    /// Begins to measure the host's time that each device takes, or ends it. Until then nothing is measured; the machine does
+    /// the same either way.
+    pub fn measure_host_time(&mut self, on: bool) {
+        self.board.measure_host_time(on);
+    }
+
+    /// What a device has taken of the host's time; nothing unless [`Machine::measure_host_time`] was asked for.
+    pub fn host_time(&self, id: DeviceId) -> HostTime {
+        self.board.host_time(id)
     }
 
     /// The CPU.

@@ -163,6 +163,21 @@ fn cli_and_hlt_is_the_end_unless_somebody_may_come() {
 }
 
 #[test]
+fn a_measured_run_is_the_same_run() {
+    let mut machines = [machine(&ticker(1)), machine(&ticker(1))];
+    machines[1].measure_host_time(true);
+    let [plain, measured] = &mut machines;
+    assert_eq!((plain.run(seconds(0.3)), measured.run(seconds(0.3))), (RunExit::Limit, RunExit::Limit));
+    assert_eq!(plain.state_hash().unwrap(), measured.state_hash().unwrap());
+    let pit = measured.find(name::PIT).unwrap();
+    assert_eq!(plain.host_time(pit), Default::default());
+    let time = measured.host_time(pit);
+    assert!(time.calls > 0 && time.seconds > 0.0 && time.seconds < 60.0, "{time:?}");
+    measured.measure_host_time(false);
+    assert_eq!(measured.host_time(pit).calls, 0);
+}
+
+#[test]
 fn a_removed_device_leaves_open_bus() {
     let config = VirtualServer2005 { memory_mib: 4, clock: ClockMode::Counted, ..VirtualServer2005::new() };
     let mut builder = virtual_server_2005(&config).unwrap();

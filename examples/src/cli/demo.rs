@@ -103,7 +103,9 @@ pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
     }
     fault::break_devices(&mut builder, args)?;
     plug(&mut builder, &config.nics, args)?;
-    let mut session = Session::new(builder.build()?, &args.serial)?;
+    let mut machine = builder.build()?;
+    machine.measure_host_time(args.stats);
+    let mut session = Session::new(machine, &args.serial)?;
     session.transcript = Some(Vec::new());
     if let Some(text) = &args.expect {
         session.expect(text);

@@ -58,6 +58,7 @@ fn run_machine(args: &Args, undo: &mut Undo) -> Result<u8, Failure> {
     }
     let serial_is_live = args.serial.iter().any(|s| !matches!(s, BackendSpec::None | BackendSpec::File(_)));
     machine.set_wait_for_host(serial_is_live || networks.lead_outside());
+    machine.measure_host_time(args.stats);
     let mut session = Session::new(machine, &args.serial)?;
     if let Some(text) = &args.expect {
         session.expect(text);
@@ -232,6 +233,11 @@ pub(crate) fn print_stats(session: &Session) -> Result<(), Failure> {
     let hash =
         machine.state_hash().map_err(|e| Failure::usage(format!("reading a disk for --stats: {e}")))?;
     let hash: String = hash.iter().map(|b| format!("{b:02x}")).collect();
+    let times = machine.devices().map(|(id, name)| (name, machine.host_time(id)));
+    let devices: serde_json::Map<_, _> = times
+        .filter(|(_, time)| time.calls > 0)
+        .map(|(name, time)| (name.to_string(), json!({ "calls": time.calls, "seconds": time.seconds })))
+        .collect();
     let stats = json!({
         "instructions": machine.retired(),
         "virtual_seconds": machine.now().as_nanos() as f64 / 1e9,
@@ -247,8 +253,8 @@ pub(crate) fn print_stats(session: &Session) -> Result<(), Failure> {
         "disk_bytes": board.disk_bytes,
         "frames": board.frames,
         "frame_bytes": board.frame_bytes,
-        "network_seconds": board.network_nanos as f64 / 1e9,
         "maps": board.maps,
+        "devices": devices,
         "state_sha256": hash,
     });
     println!("{stats}");

@@ -39,9 +39,10 @@ pub(super) fn run(quick: bool) -> Result<Value> {
         ours.push(transfer(&text)?);
         let line = text.lines().rev().find(|line| line.starts_with('{')).unwrap_or_default();
         let stats: Value = serde_json::from_str(line).unwrap_or_default();
-        let (Some(seconds), Some(frames)) = (stats["network_seconds"].as_f64(), stats["frames"].as_f64())
+        let (Some(seconds), Some(frames)) =
+            (stats["devices"]["nic0"]["seconds"].as_f64(), stats["frames"].as_f64())
         else {
-            return Err(Error::Check("--stats printed no network_seconds and frames".into()));
+            return Err(Error::Check("--stats printed no frames, or no time of nic0".into()));
         };
         per_frame.push(seconds / frames);
         if let Some(qemu) = &qemu
