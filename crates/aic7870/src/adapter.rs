@@ -282,13 +282,14 @@ impl Adapter {
             r::SINDIR | r::DINDIR if who == Who::Host => 0,
             r::SINDIR => {
                 let at = self.file(r::SINDEX);
-                self.set_file(r::SINDEX, at.wrapping_add(1));
-                match at {
+                let value = match at {
                     // A register that points at itself would never come to an end.
                     r::SINDIR | r::DINDIR => 0,
                     r::ALLONES | r::ALLZEROS => self.file(at),
                     at => self.read_any(cx, at, who),
-                }
+                };
+                self.set_file(r::SINDEX, at.wrapping_add(1));
+                value
             }
             r::DINDIR => 0,
             r::FUNCTION1 => 1 << (self.file(address) >> 4 & 7),
@@ -435,10 +436,12 @@ impl Adapter {
             r::DINDIR if who == Who::Host => {}
             r::DINDIR => {
                 let at = self.file(r::DINDEX);
-                self.set_file(r::DINDEX, at.wrapping_add(1));
                 if !matches!(at, r::SINDIR | r::DINDIR) {
                     self.write_any(cx, at, value, who);
                 }
+                // DINDEX itself may be what was written.
+                let at = self.file(r::DINDEX);
+                self.set_file(r::DINDEX, at.wrapping_add(1));
             }
             r::DSCOMMAND0 => self.set_file(address, value & 0xf0),
             r::DSCOMMAND1 => self.set_file(address, value & 3),
