@@ -69,7 +69,8 @@ pub(crate) const NETWORK: Recipe = Recipe {
 pub(crate) const SCSI: Recipe = Recipe {
     init: include_str!("../../../guests/init-scsi"),
     files: &[],
-    modules: &["aic7xxx", "sd_mod", "sr_mod", "sg", "ext4", "crc32c_generic"],
+    // The second driver is that of QEMU's adapter, for comparison.
+    modules: &["aic7xxx", "sym53c8xx", "sd_mod", "sr_mod", "sg", "ext4", "crc32c_generic"],
     applets: &["basename", "blkid", "cp", "fdisk", "find", "mkdir", "sort", "tr", "wc", "xargs"],
     programs: &[
         ("e2fsprogs:i386", &["sbin/mke2fs", "sbin/e2fsck"]),
