@@ -192,6 +192,31 @@ fn errors_hit_where_they_were_put() {
 }
 
 #[test]
+fn pending_sectors_can_be_read_once_they_were_written() {
+    let disk = ErrorLayer::new(MemoryDisk::new(1 << 20)).pending(1024..4096).pending(8192..8704);
+    let bad_at = |offset: u64, len: usize| match read_exact(&disk, offset, &mut vec![0; len]) {
+        Ok(()) => None,
+        Err(BlockError::Medium { offset }) => Some(offset),
+        Err(other) => panic!("{other}"),
+    };
+    assert_eq!((bad_at(0, 4096), bad_at(0, 1024), bad_at(4096, 512)), (Some(1024), None, None));
+    // In its middle: two pieces are left.
+    write_all(&disk, 2048, &[7; 1024]).unwrap();
+    assert_eq!((bad_at(2048, 1024), bad_at(1024, 512), bad_at(3072, 512)), (None, Some(1024), Some(3072)));
+    write_all(&disk, 0, &[8; 2048]).unwrap();
+    disk.write_zeroes(3072, 1024, false).unwrap();
+    assert_eq!((bad_at(0, 8192), bad_at(0, 16384)), (None, Some(8192)));
+    let mut data = [0; 512];
+    read_exact(&disk, 2048, &mut data).unwrap();
+    assert_eq!(data, [7; 512]);
+    assert_eq!(disk.failed(), 4);
+    // A write that fails below heals nothing.
+    let disk = ErrorLayer::new(ReadOnly::new(MemoryDisk::new(1 << 20))).pending(0..512);
+    assert!(write_all(&disk, 0, &[1; 512]).is_err());
+    assert!(read_exact(&disk, 0, &mut [0; 512]).is_err());
+}
+
+#[test]
 fn a_full_host_cuts_a_write_at_a_sector() {
     let disk = ShortWrite::new(MemoryDisk::new(1 << 20), 1300);
     assert!(matches!(write_all(&disk, 0, &[1; 4096]), Err(BlockError::NoSpace)));

@@ -200,6 +200,9 @@ pub enum Reply {
     Check(Sense),
     /// The command is over: RESERVATION CONFLICT.
     ReservationConflict,
+    /// The command is not over, and the target says nothing more about it: the adapter keeps it until the initiator aborts it or resets the
+    /// target. Only a target with a fault does so ([`Faulty`](crate::Faulty)).
+    Held,
 }
 
 impl Reply {
@@ -209,7 +212,7 @@ impl Reply {
             Self::Good | Self::DataIn(_) => Some(status::GOOD),
             Self::Check(_) => Some(status::CHECK_CONDITION),
             Self::ReservationConflict => Some(status::RESERVATION_CONFLICT),
-            Self::DataOut { .. } | Self::Medium(_) => None,
+            Self::DataOut { .. } | Self::Medium(_) | Self::Held => None,
         }
     }
 

@@ -36,7 +36,8 @@ pub struct Completion {
 /// Runs a command to its end on `medium` (`None`: there is none).
 ///
 /// A buffer that is too small cuts the transfer, as a host adapter's scatter list does: of a read the rest is dropped; of a write only the whole
-/// blocks of 512 bytes that are there are written. The status is the target's all the same; `wanted` tells.
+/// blocks of 512 bytes that are there are written. The status is the target's all the same; `wanted` tells. A command that the target holds
+/// for ever ([`Reply::Held`]) ends with BUSY: who waits here could not abort it.
 pub fn execute(
     target: &mut dyn Target,
     medium: Option<&dyn BlockBackend>,
@@ -83,7 +84,7 @@ pub fn execute(
                 reply = Reply::Good;
                 break;
             }
-            Reply::Good | Reply::Check(_) | Reply::ReservationConflict => break,
+            Reply::Good | Reply::Check(_) | Reply::ReservationConflict | Reply::Held => break,
         };
     }
     let sense = match reply {

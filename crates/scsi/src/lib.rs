@@ -34,6 +34,7 @@ mod command;
 mod config;
 mod disk;
 mod execute;
+mod faulty;
 mod identity;
 mod modes;
 mod nexus;
@@ -46,6 +47,7 @@ pub use command::{Access, Command, INITIATORS, MediumResult, Range, Reply, Reset
 pub use config::{SpiFlags, Version};
 pub use disk::{DISK_BLOCK, Disk, DiskConfig};
 pub use execute::{Completion, Data, execute};
+pub use faulty::{Fault, FaultKind, Faulty};
 pub use identity::Identity;
 pub use sense::{Sense, SenseKey};
 
@@ -78,6 +80,14 @@ pub trait Target: Any + Send + fmt::Debug {
 
     /// The sense data of `initiator`'s last command: [`SenseKey::NoSense`] if there are none.
     fn sense(&self, initiator: u8) -> Sense;
+
+    /// Whether it would answer a selection now. Only an adapter with a SCSI bus asks; a target with a fault does not ([`Faulty`]).
+    fn answers(&self) -> bool {
+        true
+    }
+
+    /// A selection that it did not answer was given up.
+    fn selection_timed_out(&mut self) {}
 
     /// Writes its state as a section.
     fn save(&self, w: &mut StateWriter);

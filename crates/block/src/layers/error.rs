@@ -29,13 +29,15 @@ impl On {
 #[derive(Debug, Default)]
 struct Faults {
     bad: Vec<(Range<u64>, On)>,
+    /// Cannot be read until they are written.
+    pending: Vec<Range<u64>>,
     nth: Option<(u64, On)>,
     seen: u64,
     failed: u64,
     flushes: bool,
 }
 
-/// Medium errors: at given bytes, or at every n-th access. An access that fails reaches nothing below.
+/// Medium errors: at given bytes, for good or until they are written, or at every n-th access. An access that fails reaches nothing below.
 #[derive(Debug)]
 pub struct ErrorLayer<B> {
     inner: B,
@@ -52,6 +54,14 @@ impl<B: BlockBackend> ErrorLayer<B> {
     #[must_use]
     pub fn bad(self, range: Range<u64>, on: On) -> Self {
         self.add_bad(range, on);
+        self
+    }
+
+    /// The bytes of `range` cannot be read until they are written: what a disk calls pending sectors, which it replaces by spare ones as soon as
+    /// it has data for them.
+    #[must_use]
+    pub fn pending(self, range: Range<u64>) -> Self {
+        self.locked(|f| f.pending.push(range));
         self
     }
 
@@ -86,6 +96,10 @@ impl<B: BlockBackend> ErrorLayer<B> {
         f(&mut self.faults.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    fn written(&self, offset: u64, len: u64) {
+        self.locked(|f| without(&mut f.pending, offset, offset.saturating_add(len)));
+    }
+
     fn check(&self, offset: u64, len: u64, write: bool) -> Result<()> {
         self.locked(|f| {
             let end = offset.saturating_add(len);
@@ -93,7 +107,9 @@ impl<B: BlockBackend> ErrorLayer<B> {
                 let first = range.start.max(offset);
                 (on.hits(write) && first < range.end.min(end)).then_some(first)
             };
-            let mut bad = f.bad.iter().filter_map(hit).min();
+            let pending = f.pending.iter().filter(|_| !write);
+            let pending = pending.map(|range| (range.clone(), On::Reads)).filter_map(|bad| hit(&bad)).min();
+            let mut bad = f.bad.iter().filter_map(hit).chain(pending).min();
             if let Some((n, on)) = f.nth
                 && on.hits(write)
             {
@@ -113,6 +129,14 @@ impl<B: BlockBackend> ErrorLayer<B> {
     }
 }
 
+/// `ranges` without `[start, end)`.
+fn without(ranges: &mut Vec<Range<u64>>, start: u64, end: u64) {
+    if ranges.iter().any(|r| r.start < end && start < r.end) {
+        let parts = ranges.iter().flat_map(|r| [r.start..r.end.min(start), r.start.max(end)..r.end]);
+        *ranges = parts.filter(|r| !r.is_empty()).collect();
+    }
+}
+
 impl<B: BlockBackend> BlockBackend for ErrorLayer<B> {
     fn info(&self) -> &MediumInfo {
         self.inner.info()
@@ -125,7 +149,9 @@ impl<B: BlockBackend> BlockBackend for ErrorLayer<B> {
 
     fn write_at(&self, offset: u64, bufs: &[IoSlice<'_>], fua: bool) -> Result<()> {
         self.check(offset, len_out(bufs), true)?;
-        self.inner.write_at(offset, bufs, fua)
+        self.inner.write_at(offset, bufs, fua)?;
+        self.written(offset, len_out(bufs));
+        Ok(())
     }
 
     fn flush(&self) -> Result<()> {
@@ -144,6 +170,8 @@ impl<B: BlockBackend> BlockBackend for ErrorLayer<B> {
 
     fn write_zeroes(&self, offset: u64, len: u64, fua: bool) -> Result<()> {
         self.check(offset, len, true)?;
-        self.inner.write_zeroes(offset, len, fua)
+        self.inner.write_zeroes(offset, len, fua)?;
+        self.written(offset, len);
+        Ok(())
     }
 }

@@ -1,0 +1,160 @@
+//! Targets with faults: what shows, when, and that the target behind them loses nothing.
+
+use slotone_block::{BlockBackend, memory::MemoryDisk, read_exact};
+use slotone_bus::state::{StateReader, StateWriter};
+use slotone_scsi::{
+    Command, Data, Disk, DiskConfig, Fault, FaultKind, Faulty, Reply, Reset, SenseKey, Target, execute,
+    status,
+};
+
+const READ: [u8; 10] = [0x28, 0, 0, 0, 0, 16, 0, 0, 1, 0];
+const WRITE: [u8; 10] = [0x2a, 0, 0, 0, 0, 16, 0, 0, 1, 0];
+const SENSE: [u8; 6] = [0x03, 0, 0, 0, 18, 0];
+
+fn faulty(medium: &MemoryDisk, faults: &[(FaultKind, u64, u64)]) -> Faulty {
+    let disk = Disk::new(DiskConfig::new(medium.info()));
+    let faults =
+        faults.iter().map(|(kind, access, times)| Fault { kind: *kind, access: *access, times: *times });
+    let mut disk = Faulty::new(Box::new(disk), faults.collect());
+    assert!(matches!(disk.command(&Command::new(&[0])), Reply::Check(s) if s.asc == 0x29));
+    disk
+}
+
+fn sense_of(target: &mut dyn Target, initiator: u8) -> [u8; 3] {
+    match target.command(&Command::new(&SENSE).initiator(initiator)) {
+        Reply::DataIn(data) => [data[2], data[12], data[13]],
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_attention_is_told_once_and_nothing_is_written_meanwhile() {
+    let medium = MemoryDisk::new(1 << 20);
+    let mut disk = faulty(&medium, &[(FaultKind::Attention, 2, 1)]);
+    let mut write = |fill| execute(&mut disk, Some(&medium), &Command::new(&WRITE), Data::Out(&[fill; 512]));
+    assert_eq!(write(1).status, status::GOOD);
+    let told = write(2);
+    assert_eq!((told.status, told.transferred), (status::CHECK_CONDITION, 0));
+    let sense = told.sense.expect("a reason");
+    assert_eq!((sense.key, sense.asc, sense.ascq), (SenseKey::UnitAttention, 0x29, 0));
+    let mut there = [0; 512];
+    read_exact(&medium, 16 * 512, &mut there).expect("in range");
+    assert_eq!(there, [1; 512], "a command that failed wrote nothing");
+    assert_eq!(write(3).status, status::GOOD);
+    read_exact(&medium, 16 * 512, &mut there).expect("in range");
+    assert_eq!(there, [3; 512]);
+}
+
+#[test]
+fn an_access_fails_at_its_first_block() {
+    let medium = MemoryDisk::new(1 << 20);
+    let mut disk = faulty(&medium, &[(FaultKind::MediumError, 1, 2)]);
+    let failed = execute(&mut disk, Some(&medium), &Command::new(&WRITE), Data::Out(&[9; 512]));
+    let sense = failed.sense.expect("a reason");
+    assert_eq!((sense.key, sense.asc, sense.information), (SenseKey::MediumError, 0x0c, Some(16)));
+    let mut data = [0xee; 512];
+    let failed = execute(&mut disk, Some(&medium), &Command::new(&READ), Data::In(&mut data));
+    let sense = failed.sense.expect("a reason");
+    assert_eq!((sense.key, sense.asc, sense.information), (SenseKey::MediumError, 0x11, Some(16)));
+    assert_eq!(sense_of(&mut disk, 0), [3, 0x11, 0]);
+    assert_eq!(execute(&mut disk, Some(&medium), &Command::new(&READ), Data::In(&mut data)).status, 0);
+    assert_eq!(data, [0; 512], "what failed was not written");
+}
+
+#[test]
+fn sense_data_wait_for_their_initiator_and_go_with_its_next_command() {
+    let medium = MemoryDisk::new(1 << 20);
+    let mut disk = faulty(&medium, &[(FaultKind::Attention, 1, 2)]);
+    disk.command(&Command::new(&[0]).initiator(6));
+    assert_eq!(sense_of(&mut disk, 6), [6, 0x29, 0], "power-on");
+    assert!(matches!(disk.command(&Command::new(&READ)), Reply::Check(_)));
+    assert_eq!((disk.sense(0).asc, disk.sense(6).key), (0x29, SenseKey::NoSense));
+    assert_eq!(sense_of(&mut disk, 6), [0, 0, 0], "it is not theirs");
+    assert_eq!(sense_of(&mut disk, 0), [6, 0x29, 0]);
+    assert_eq!(sense_of(&mut disk, 0), [0, 0, 0], "once");
+    assert!(matches!(disk.command(&Command::new(&READ)), Reply::Check(_)));
+    assert_eq!(disk.command(&Command::new(&[0])), Reply::Good);
+    assert_eq!(sense_of(&mut disk, 0), [0, 0, 0], "another command dropped them");
+    assert!(matches!(disk.command(&Command::new(&READ)), Reply::Medium(_)));
+    assert_eq!(disk.accesses(), 3, "only what goes to the medium counts");
+}
+
+#[test]
+fn a_hang_holds_one_command_and_no_other() {
+    let medium = MemoryDisk::new(1 << 20);
+    let mut disk = faulty(&medium, &[(FaultKind::Hang, 2, 2)]);
+    let read = Command::new(&READ);
+    let Reply::Medium(first) = disk.command(&read) else { panic!("the first access") };
+    assert_eq!(disk.command(&read), Reply::Held);
+    assert_eq!(Reply::Held.status(), None);
+    assert_eq!(disk.medium_done(&read, &first, slotone_scsi::MediumResult::Done), Reply::Good);
+    // One that waits here cannot abort it.
+    let mut data = [0; 512];
+    assert_eq!(execute(&mut disk, Some(&medium), &read, Data::In(&mut data)).status, status::BUSY);
+    assert_eq!(execute(&mut disk, Some(&medium), &read, Data::In(&mut data)).status, status::GOOD);
+}
+
+#[test]
+fn a_target_vanishes_and_comes_back() {
+    let medium = MemoryDisk::new(1 << 20);
+    let mut disk = faulty(&medium, &[(FaultKind::Vanish, 1, 2), (FaultKind::Vanish, 2, u64::MAX)]);
+    assert!(disk.answers());
+    let read = Command::new(&READ);
+    let Reply::Medium(access) = disk.command(&read) else { panic!("an access") };
+    assert!(!disk.answers());
+    assert_eq!(disk.medium_done(&read, &access, slotone_scsi::MediumResult::Done), Reply::Good, "it ends");
+    disk.selection_timed_out();
+    disk.reset(Reset::Bus);
+    assert!(!disk.answers());
+    disk.selection_timed_out();
+    assert!(disk.answers());
+    disk.command(&Command::new(&[0])); // the reset
+    assert!(matches!(disk.command(&read), Reply::Medium(_)));
+    for _ in 0..1000 {
+        assert!(!disk.answers());
+        disk.selection_timed_out();
+    }
+}
+
+#[test]
+fn a_saved_target_goes_on_where_it_was() {
+    let medium = MemoryDisk::new(1 << 20);
+    let faults = [(FaultKind::Attention, 2, 1), (FaultKind::Vanish, 3, 2), (FaultKind::Hang, 4, 1)];
+    let mut disk = faulty(&medium, &faults);
+    let read = Command::new(&READ);
+    for step in 0..12 {
+        let mut w = StateWriter::new();
+        disk.save(&mut w);
+        let bytes = w.into_bytes();
+        let mut twin = faulty(&medium, &faults);
+        twin.restore(&mut StateReader::new(&bytes)).expect("its own state");
+        let act = |disk: &mut Faulty| {
+            if !disk.answers() {
+                disk.selection_timed_out();
+                return "timeout".to_string();
+            }
+            let reply = format!("{:?}", disk.command(&read));
+            format!("{reply} {:?} {}", disk.sense(0), disk.accesses())
+        };
+        assert_eq!(act(&mut disk), act(&mut twin), "step {step}");
+    }
+    assert_eq!(disk.accesses(), 10, "two of the twelve were selections without an answer");
+}
+
+#[test]
+fn a_state_of_another_target_is_refused() {
+    let medium = MemoryDisk::new(1 << 20);
+    let state = |target: &dyn Target| {
+        let mut w = StateWriter::new();
+        target.save(&mut w);
+        w.into_bytes()
+    };
+    let mut disk = faulty(&medium, &[(FaultKind::Hang, 1, 1)]);
+    let other = state(&faulty(&medium, &[]));
+    let plain = state(&Disk::new(DiskConfig::new(medium.info())));
+    let before = state(&disk);
+    for bytes in [other, plain, before[..before.len() / 2].to_vec(), Vec::new()] {
+        assert!(disk.restore(&mut StateReader::new(&bytes)).is_err());
+        assert_eq!(state(&disk), before);
+    }
+}
