@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use slotone_console::{Image, KeyEvent, TerminalKeys, TerminalScreen, TextGrid};
 use slotone_host::{BackendSpec, EventThread, RawTerminal};
 use slotone_s3trio::TextScreen;
-use slotone_superio_w83977::{Kbc, keys_for};
+use slotone_superio_w83977::{Kbc, KeyCode};
 use slotone_vmm_core::vs2005::name;
 use slotone_vmm_core::{DeviceId, Machine, Remote};
 
@@ -105,9 +105,8 @@ fn press(remote: &Remote, id: DeviceId, strokes: Vec<KeyEvent>) {
     remote.call(move |machine| {
         for stroke in strokes {
             // The keyboard controller knows the same keys by the same names.
-            let Ok(named) = keys_for(&format!("{{{}}}", stroke.key.name())) else { continue };
-            if let Some((code, _)) = named.first() {
-                machine.with(id, |kbc: &mut Kbc, cx| kbc.key(cx, *code, stroke.pressed));
+            if let Some(code) = KeyCode::from_name(stroke.key.name()) {
+                machine.with(id, |kbc: &mut Kbc, cx| kbc.key(cx, code, stroke.pressed));
             }
         }
     });

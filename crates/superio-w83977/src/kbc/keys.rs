@@ -250,17 +250,28 @@ impl KeyCode {
         Self::ALL.get(usize::from(index)).copied()
     }
 
-    /// The key with this name in braces, or with this character unshifted.
-    fn named(name: &str) -> Option<Self> {
+    /// The key of a name as [`keys_for`] knows it in braces, or of its character without Shift; all in lower case.
+    pub fn from_name(name: &str) -> Option<Self> {
         let name = match name {
-            "return" => "enter",
+            "return" | "ret" => "enter",
             "escape" => "esc",
             "delete" => "del",
-            "control" => "ctrl",
-            "bs" => "backspace",
+            "control" | "lctrl" => "ctrl",
+            "lshift" => "shift",
+            "lalt" => "alt",
+            "ralt" => "altgr",
+            "bs" | "bksp" => "backspace",
             "ins" => "insert",
             "pgup" => "pageup",
             "pgdn" => "pagedown",
+            "spc" => "space",
+            "meta" | "super" | "lwin" => "win",
+            "caps" => "capslock",
+            "num" => "numlock",
+            "scroll" => "scrolllock",
+            "break" => "pause",
+            "print" | "prtsc" | "sysrq" => "printscreen",
+            "apps" => "menu",
             other => other,
         };
         Self::ALL.iter().copied().find(|key| key.codes().2 == name)
@@ -357,10 +368,10 @@ fn press(strokes: &mut Vec<(KeyCode, bool)>, keys: &[KeyCode]) {
 
 fn chord(name: &str) -> Result<Vec<KeyCode>, TypeError> {
     let lower = name.to_ascii_lowercase();
-    if let Some(key) = KeyCode::named(&lower) {
+    if let Some(key) = KeyCode::from_name(&lower) {
         return Ok(vec![key]);
     }
-    let keys: Option<Vec<_>> = lower.split('-').map(KeyCode::named).collect();
+    let keys: Option<Vec<_>> = lower.split('-').map(KeyCode::from_name).collect();
     keys.ok_or_else(|| TypeError::Name(name.to_string()))
 }
 
@@ -378,7 +389,7 @@ fn character(c: char) -> Option<Vec<KeyCode>> {
                 Some(at) => (UNSHIFTED.chars().nth(at)?, true),
                 None => (c.to_ascii_lowercase(), c.is_ascii_uppercase()),
             };
-            (KeyCode::named(base.encode_utf8(&mut [0; 4]))?, shift)
+            (KeyCode::from_name(base.encode_utf8(&mut [0; 4]))?, shift)
         }
     };
     Some(if shift { vec![KeyCode::ShiftLeft, key] } else { vec![key] })
