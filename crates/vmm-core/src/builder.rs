@@ -223,6 +223,15 @@ impl MachineBuilder {
         found.ok_or_else(|| BuildError::NoDevice(name.to_string()))
     }
 
+    /// Changes a concrete device before the machine is there: a fault in one of an adapter's targets, for instance. `None` if it is of another
+    /// type.
+    pub fn with<T: Device, R>(&mut self, id: DeviceId, f: impl FnOnce(&mut T) -> R) -> Option<R> {
+        self.board.call(id.0, |device, _| {
+            let any: &mut dyn std::any::Any = device;
+            any.downcast_mut::<T>().map(f)
+        })
+    }
+
     /// Puts another device in the place of one: its name, PCI slot and wires stay.
     ///
     /// # Errors
