@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use slotone_bus::{Cx, VmInstant};
-use slotone_scsi::{Reset, opcode};
+use slotone_scsi::{Reset, Target, opcode};
 
 use crate::adapter::Adapter;
 use crate::cell::phase;
@@ -98,15 +98,21 @@ impl Adapter {
         self.file(r::SCSIID) & 15
     }
 
-    /// The target that SCSIID names, if it is there and can be reached.
-    fn selected(&self) -> Option<u8> {
+    /// The target that SCSIID names, if it can be reached.
+    fn addressed(&mut self) -> Option<&mut Box<dyn Target>> {
         let id = self.file(r::SCSIID) >> 4;
         let reached = id != self.our_id() && (self.config.wide || id < 8);
-        (reached && self.targets[usize::from(id)].is_some()).then_some(id)
+        if reached { self.targets[usize::from(id)].as_mut() } else { None }
+    }
+
+    /// The target that SCSIID names, if it answers.
+    fn selected(&mut self) -> Option<u8> {
+        let id = self.file(r::SCSIID) >> 4;
+        self.addressed().is_some_and(|target| target.answers()).then_some(id)
     }
 
     /// How long a selection takes; `None` if nothing can come of it.
-    pub(crate) fn selection_delay(&self) -> Option<u64> {
+    pub(crate) fn selection_delay(&mut self) -> Option<u64> {
         if self.selected().is_some() {
             return Some(self.config.timing.selection.max(1));
         }
@@ -122,6 +128,9 @@ impl Adapter {
             self.s.selection_over = true;
             self.counters.selection_timeouts += 1;
             on_bus!(self, SelectionTimeout { target: self.file(r::SCSIID) >> 4 });
+            if let Some(target) = self.addressed() {
+                target.selection_timed_out();
+            }
             return;
         };
         self.s.sstat0 = self.s.sstat0 & !sstat0::SELINGO | sstat0::SELDO;
@@ -344,7 +353,7 @@ impl Adapter {
                     link.message_in.push_back(message::COMMAND_COMPLETE);
                     link.after = After::Complete;
                 }
-                Stage::Queued | Stage::Medium => {
+                Stage::Queued | Stage::Medium | Stage::Held => {
                     let due = task.due().unwrap_or(VmInstant::MAX);
                     let soon = due.since(self.s.time) <= self.config.timing.disconnect_after;
                     if soon || !link.may_disconnect {

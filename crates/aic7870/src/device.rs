@@ -148,6 +148,14 @@ impl Aic7870 {
         (self.target_mut(id)? as &mut dyn Any).downcast_mut()
     }
 
+    /// Puts another target in the place of that at SCSI ID `id`: `slotone_scsi::Faulty` around it, for instance. Before the machine runs; a
+    /// saved state has the targets' own. Whether there was a target.
+    pub fn replace_target(&mut self, id: u8, with: impl FnOnce(Box<dyn Target>) -> Box<dyn Target>) -> bool {
+        let Some(slot) = self.chip.targets.get_mut(usize::from(id)) else { return false };
+        *slot = slot.take().map(with);
+        slot.is_some()
+    }
+
     /// The content of the serial EEPROM, 64 words; a guest may have changed it.
     pub fn seeprom(&self) -> &[u16] {
         self.chip.s.seeprom.words()

@@ -200,8 +200,10 @@ pub(crate) enum Stage {
     Status,
     /// It went.
     Complete,
+    /// The target does nothing more about it.
+    Held,
 }
-encode_enum!(Stage { Queued, Medium, DataIn, DataOut, Status, Complete });
+encode_enum!(Stage { Queued, Medium, DataIn, DataOut, Status, Complete, Held });
 
 /// What kind of request to a medium is out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

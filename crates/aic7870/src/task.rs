@@ -198,6 +198,7 @@ impl Adapter {
                 task.access = Some(access);
                 self.next_piece(id);
             }
+            Reply::Held => task.stage = Stage::Held,
             _ => {}
         }
         self.reschedule();

@@ -2,13 +2,13 @@
 
 mod common;
 
-use common::{Board, no_targets};
+use common::{Board, disks, no_targets};
 use slotone_aic7870::{Aic7870, Aic7870Config, Timing};
 use slotone_block::layers::{ErrorLayer, On};
 use slotone_block::memory::MemoryDisk;
 use slotone_block::{BlockBackend, MediumInfo};
 use slotone_bus::Device;
-use slotone_scsi::{CdRom, Disk, DiskConfig};
+use slotone_scsi::{CdRom, Disk, DiskConfig, Fault, FaultKind, Faulty};
 
 const DATA_OUT: u8 = 0x00;
 const DATA_IN: u8 = 0x40;
@@ -538,6 +538,113 @@ fn a_cd_comes_and_goes() {
     assert_eq!(data, [0x5a; 4096]);
     hand.board.aic.target_as::<CdRom>(5).expect("a CD drive").eject();
     assert_eq!(hand.command(5, &[0; 6], &[]).status, Some(2));
+}
+
+/// Two disks, that at 0 with a fault.
+fn with_fault(kind: FaultKind, access: u64, times: u64) -> Hand {
+    let make = move || {
+        let mut aic = Aic7870::new(Aic7870Config::default(), disks(&[0, 2]).0);
+        let fault = Fault { kind, access, times };
+        assert!(aic.replace_target(0, |target| Box::new(Faulty::new(target, vec![fault]))));
+        assert!(!aic.replace_target(1, |_| panic!("nobody is there")));
+        aic
+    };
+    let mut hand = Hand::new(Aic7870Config::default(), &[0, 2]);
+    let mut aic = make();
+    std::mem::swap(&mut hand.board.aic, &mut aic);
+    hand.board.make = Box::new(make);
+    hand.board.config_write(0x14, &0xfeb0_0000u32.to_le_bytes());
+    hand.board.config_write(0x04, &[7]);
+    hand.board.set(0x87, 0x06);
+    hand.board.set(0x02, 0x24);
+    hand.ready(0);
+    hand.ready(2);
+    hand
+}
+
+#[test]
+fn a_command_that_hangs_is_there_until_it_is_aborted() {
+    let aborts: [&[u8]; 5] = [&[0x80, 0x20, 1, 0x0d], &[0x80, 0x06], &[0x80, 0x0e], &[0x0c], &[]];
+    for (n, abort) in aborts.into_iter().enumerate() {
+        let mut hand = with_fault(FaultKind::Hang, 1, 1);
+        begin(&mut hand, 0, 1, 0x20, 1);
+        hand.board.set(0x00, 0);
+        begin(&mut hand, 0, 2, 0x20, 2);
+        hand.board.set(0x00, 0);
+        begin(&mut hand, 2, 3, 0x20, 3);
+        // The others end as if nothing were the matter.
+        for (id, tag) in [(0, 2u8), (2, 3)] {
+            hand.board.set(0x00, 0x10);
+            assert_eq!(hand.reselected(), (id, vec![0x80, 0x20, tag]));
+            let data = hand.carry_on(&[], &[]).data;
+            assert_eq!(data, (u32::from(tag) | u32::from(id) << 24).to_le_bytes().repeat(128));
+        }
+        assert_eq!(hand.board.aic.commands_in_flight(), 1);
+        hand.board.idle();
+        hand.board.advance(3_600_000_000_000);
+        hand.board.save_restore();
+        hand.board.idle();
+        assert_eq!(hand.board.get(0x0b) & 0x20, 0, "nobody reselects");
+        assert_eq!(hand.board.aic.commands_in_flight(), 1, "an hour later, and in another adapter");
+        hand.board.set(0x00, 0);
+        if abort.is_empty() {
+            hand.board.set(0x00, 0x01);
+            hand.board.set(0x00, 0);
+        } else {
+            assert!(hand.select(0, true));
+            hand.send(abort);
+            assert_eq!(hand.phase(), None);
+        }
+        assert_eq!(hand.board.aic.commands_in_flight(), 0, "abort {n}");
+        if n >= 3 {
+            assert_eq!(hand.command(0, &[0; 6], &[]).status, Some(2));
+            assert_eq!(hand.sense(0), (6, 0x29, if n == 3 { 3 } else { 2 }));
+        }
+        assert_eq!(hand.good(0, &[0x08, 0, 0, 1, 1, 0], &[]), 1u32.to_le_bytes().repeat(128));
+    }
+}
+
+#[test]
+fn a_command_that_hangs_without_leave_to_disconnect_holds_the_bus() {
+    let mut hand = with_fault(FaultKind::Hang, 1, 1);
+    assert!(hand.select(0, true));
+    hand.send(&[0x80]);
+    for byte in [0x08, 0, 0, 7, 1, 0] {
+        assert_eq!(hand.phase(), Some(COMMAND));
+        hand.put(COMMAND, byte);
+    }
+    hand.board.advance(60_000_000_000);
+    hand.board.save_restore();
+    assert_eq!(hand.board.get(0x03) & 0x43, 0x00, "no REQ, no data phase");
+    assert_eq!(hand.board.get(0x03) & 0x04, 0x04, "BSY");
+    // Attention is noticed all the same.
+    hand.board.set(0x03, 0x10);
+    hand.send(&[0x06]);
+    assert_eq!(hand.phase(), None);
+    hand.board.set(0x0c, 0x08);
+    assert_eq!(hand.good(0, &[0x08, 0, 0, 7, 1, 0], &[]), 7u32.to_le_bytes().repeat(128));
+}
+
+#[test]
+fn a_target_that_vanishes_ends_what_it_began() {
+    let mut hand = with_fault(FaultKind::Vanish, 2, 3);
+    begin(&mut hand, 0, 1, 0x20, 1);
+    hand.board.set(0x00, 0);
+    begin(&mut hand, 0, 2, 0x20, 2);
+    hand.board.set(0x00, 0);
+    assert!(!hand.select(0, true));
+    assert!(hand.select(2, false));
+    assert_eq!(hand.carry_on(&[0; 6], &[]).status, Some(0));
+    hand.board.save_restore();
+    assert!(!hand.select(0, true));
+    for tag in [1u8, 2] {
+        hand.board.set(0x00, 0x10);
+        assert_eq!(hand.reselected(), (0, vec![0x80, 0x20, tag]));
+        assert_eq!(hand.carry_on(&[], &[]).data, u32::from(tag).to_le_bytes().repeat(128));
+        hand.board.set(0x00, 0);
+    }
+    assert!(!hand.select(0, true));
+    assert_eq!(hand.good(0, &[0x08, 0, 0, 7, 1, 0], &[]), 7u32.to_le_bytes().repeat(128));
 }
 
 #[test]
