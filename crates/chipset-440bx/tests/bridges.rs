@@ -1,13 +1,11 @@
 //! Host bridge and ISA bridge: configuration registers, memory map, fixed ports.
 
-mod rig;
-
 use proptest::prelude::*;
-use rig::Rig;
 use slotone_bus::state::StateReader;
 use slotone_bus::{Device, LentId, Pin, ResetKind, Space, Target, Window};
 use slotone_chipset_440bx::isa_bridge::{FLASH, pin, register};
 use slotone_chipset_440bx::{HostBridge, HostBridgeConfig, IsaBridge, IsaBridgeConfig};
+use slotone_fuzz_kit::Rig;
 
 const MB: u64 = 1 << 20;
 
@@ -140,7 +138,7 @@ fn fixed_holes_and_smram() {
     h.config_write(0, 0x72, &[0x4a, 0xff]);
     assert_eq!(h.config_read::<2>(0, 0x72), [0x1a, 0x38], "locked until reset");
     assert_eq!(is_ram(&h, 0xa_0000), (false, false));
-    h.device.reset(ResetKind::Bus);
+    h.reset(ResetKind::Bus);
     assert_eq!(h.config_read::<1>(0, 0x72), [0x02]);
 }
 
@@ -180,7 +178,7 @@ fn a_saved_aperture_is_clipped_too() {
     let mut h = Rig::new(HostBridge::new(config));
     h.config_write(0, 0xb4, &[0x3f]);
     h.config_write(0, 0x10, &[0xff; 4]);
-    let mut state = rig::state_of(&h.device);
+    let mut state = h.state();
     let config_space = state.len() - 256 - 1; // PM2_CNTRL follows it
     assert_eq!(state[config_space + 0xb4], 0x3f);
     state[config_space + 0xb4] = 0x00;
@@ -305,7 +303,7 @@ fn shared_links_and_rerouting() {
     assert_eq!(b.input(pin::pirq(0), false), [], "PIRQB still holds it");
     assert_eq!(b.config_write(0, 0x61, &[5]), [(pin::irq(5), true), (pin::irq(11), false)]);
     assert_eq!(b.config_write(0, 0x61, &[0x80]), [(pin::irq(5), false)]);
-    b.device.reset(ResetKind::Bus);
+    b.reset(ResetKind::Bus);
     assert_eq!(b.device.levels().0 & 0xffff, 0, "routes are off after reset");
 }
 
@@ -371,7 +369,7 @@ fn coprocessor_errors() {
 #[test]
 fn rtccfg_opens_the_upper_cmos() {
     let mut b = isa();
-    assert!(!b.levels.get(pin::RTC_UPPER));
+    assert!(!b.levels().get(pin::RTC_UPPER));
     assert_eq!(b.config_write(0, register::RTCCFG, &[0x25]), [(pin::RTC_UPPER, true)]);
 }
 

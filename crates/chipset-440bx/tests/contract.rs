@@ -1,11 +1,9 @@
-//! The rules every device keeps, under random accesses, inputs, time, resets and saved states.
-
-mod rig;
+//! The rules every device keeps, under random accesses, inputs, time, resets, saved states and damaged ones.
 
 use proptest::prelude::*;
-use rig::{contract, hostile_state, ops};
 use slotone_bus::{At, Device, TestPort, WindowId};
 use slotone_chipset_440bx::*;
+use slotone_fuzz_kit::{Harness, Script, assert_rules};
 
 fn rtc() -> Rtc {
     Rtc::new(DateTime::new(1999, 12, 31, 23, 59, 58).unwrap())
@@ -24,33 +22,24 @@ fn pm() -> Pm {
 }
 
 macro_rules! contracts {
-    ($($name:ident: $make:expr, $inputs:expr;)*) => {$(
-        mod $name {
-            use super::*;
-
-            proptest! {
-                #![proptest_config(ProptestConfig::with_cases(128))]
-                #[test]
-                fn keeps_the_contract(ops in ops($inputs)) {
-                    contract(|| $make, &ops);
-                }
-
-                #[test]
-                fn survives_hostile_states(ops in ops($inputs), at in any::<usize>(), value in any::<u8>()) {
-                    hostile_state(|| $make, &ops, at, value);
-                }
-            }
+    ($($name:ident: $make:expr;)*) => {
+        proptest! {
+            #![proptest_config(ProptestConfig::with_cases(128))]
+            $(#[test]
+            fn $name(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
+                assert_rules(|| Harness::new(|| $make), &Script::from_bytes(&bytes));
+            })*
         }
-    )*};
+    };
 }
 
 contracts! {
-    host_bridge: HostBridge::new(HostBridgeConfig::new(64 << 20)), 0;
-    host_bridge_agp: HostBridge::new(HostBridgeConfig { device_id: 0x7190, ..HostBridgeConfig::new(1 << 30) }), 0;
-    isa_bridge: IsaBridge::new(IsaBridgeConfig::default()), 9;
-    pic: Pic::new(), 16;
-    pit: Pit::new(), 1;
-    dma: Dma::new(), 0;
-    clock: rtc(), 1;
-    power: pm(), 0;
+    host_bridge: HostBridge::new(HostBridgeConfig::new(64 << 20));
+    host_bridge_agp: HostBridge::new(HostBridgeConfig { device_id: 0x7190, ..HostBridgeConfig::new(1 << 30) });
+    isa_bridge: IsaBridge::new(IsaBridgeConfig::default());
+    pic: Pic::new();
+    pit: Pit::new();
+    dma: Dma::new();
+    clock: rtc();
+    power: pm();
 }

@@ -1,9 +1,7 @@
 //! The DMA controllers' registers.
 
-mod rig;
-
-use rig::Rig;
 use slotone_chipset_440bx::Dma;
+use slotone_fuzz_kit::Rig;
 
 #[test]
 fn address_and_count_through_the_flip_flop() {

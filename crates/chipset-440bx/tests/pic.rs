@@ -1,11 +1,9 @@
 //! The interrupt controllers as operating systems program them.
 
-mod rig;
-
-use rig::Rig;
 use slotone_bus::Device;
 use slotone_chipset_440bx::Pic;
 use slotone_chipset_440bx::pic::pin::{INTR, ir};
+use slotone_fuzz_kit::Rig;
 
 /// Vectors 20h and 28h, everything unmasked.
 fn pic() -> Rig<Pic> {

@@ -1,11 +1,9 @@
 //! Power management and SMBus as ACPI and i2c-piix4 use them.
 
-mod rig;
-
-use rig::Rig;
 use slotone_bus::{Clock, Device, ResetKind, Space};
 use slotone_chipset_440bx::pm::pin::{SCI, SLP_S5, SMB_IRQ};
 use slotone_chipset_440bx::{Pm, PmConfig, SmbusMemory};
+use slotone_fuzz_kit::Rig;
 
 const PM: u16 = 0x400;
 const SMB: u16 = 0x440;
@@ -65,7 +63,7 @@ fn the_timer_counts_at_3_579545_mhz_in_24_bits() {
     p.now = Clock::PM_TIMER.instant_of(0x100_0005).as_nanos();
     assert_eq!(timer(&mut p), 5);
     assert_eq!(p.inb(PM + 8), 5, "bytes can be read");
-    assert_eq!(p.ticks, 0, "no deadline without TMROF_EN");
+    assert_eq!(p.ticks(), 0, "no deadline without TMROF_EN");
     assert_eq!(inw(&mut p, 0) & 1, 1, "but the status is right");
 }
 
@@ -129,7 +127,7 @@ fn soft_off_and_other_sleep_types() {
     assert_eq!(outw(&mut p, 4, 0x2001), [(SLP_S5, true)]);
     assert_eq!(inw(&mut p, 4), 0x0001, "SUS_EN reads as 0");
     assert!(p.device.is_off());
-    p.device.reset(ResetKind::Power);
+    p.reset(ResetKind::Power);
     assert!(!p.device.is_off());
 }
 

@@ -73,6 +73,14 @@ pub enum Violation {
     /// A restored device differs from the one that was saved.
     #[error("the {0} of the restored device are not those of the one that was saved")]
     Restored(&'static str),
+    /// A device took a state that ends too early.
+    #[error("the device took the first {at} of the {len} bytes of a state")]
+    Cut {
+        /// Bytes it was given.
+        at: usize,
+        /// Bytes of the whole state.
+        len: usize,
+    },
     /// A device refused a state and changed nevertheless.
     #[error("the device refused a damaged state, and changed")]
     Refused,
@@ -493,6 +501,12 @@ impl<D: Device> Harness<D> {
         let good = saved(&self.device);
         let mut bad = good.clone();
         let Some(at) = usize::from(offset).checked_rem(bad.len()) else { return Ok(()) };
+        if self.device.restore(&mut StateReader::new(&good[..at])).is_ok() {
+            return Err(Violation::Cut { at, len: good.len() });
+        }
+        if saved(&self.device) != good {
+            return Err(Violation::Refused);
+        }
         bad[at] ^= xor;
         match self.device.restore(&mut StateReader::new(&bad)) {
             Ok(()) => {

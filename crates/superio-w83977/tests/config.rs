@@ -1,9 +1,7 @@
 //! The configuration registers behind their key.
 
-mod rig;
-
-use rig::Rig;
 use slotone_bus::{Device, Target};
+use slotone_fuzz_kit::Rig;
 use slotone_superio_w83977::{LogicalDevice, SuperIo};
 
 fn open(port: u16) -> Rig<SuperIo> {

@@ -1,9 +1,7 @@
-//! The rules every device keeps, under random accesses, time, resets and saved states.
-
-mod rig;
+//! The rules every device keeps, under random accesses, time, resets, saved states and damaged ones.
 
 use proptest::prelude::*;
-use rig::{contract, hostile_state, ops};
+use slotone_fuzz_kit::{Harness, Script, assert_rules};
 use slotone_superio_w83977::*;
 
 fn uart(pacing: Pacing, fifo_64: bool) -> Uart {
@@ -11,24 +9,15 @@ fn uart(pacing: Pacing, fifo_64: bool) -> Uart {
 }
 
 macro_rules! contracts {
-    ($($name:ident: $make:expr;)*) => {$(
-        mod $name {
-            use super::*;
-
-            proptest! {
-                #![proptest_config(ProptestConfig::with_cases(128))]
-                #[test]
-                fn keeps_the_contract(ops in ops(0)) {
-                    contract(|| $make, &ops);
-                }
-
-                #[test]
-                fn survives_hostile_states(ops in ops(0), at in any::<usize>(), value in any::<u8>()) {
-                    hostile_state(|| $make, &ops, at, value);
-                }
-            }
+    ($($name:ident: $make:expr;)*) => {
+        proptest! {
+            #![proptest_config(ProptestConfig::with_cases(128))]
+            $(#[test]
+            fn $name(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
+                assert_rules(|| Harness::new(|| $make), &Script::from_bytes(&bytes));
+            })*
         }
-    )*};
+    };
 }
 
 contracts! {

@@ -1,9 +1,7 @@
 //! Keyboard controller and keyboard as BIOSes and operating systems use them.
 
-mod rig;
-
-use rig::Rig;
 use slotone_bus::Device;
+use slotone_fuzz_kit::Rig;
 use slotone_superio_w83977::kbc::pin::{A20, INIT, IRQ1, IRQ12};
 use slotone_superio_w83977::{Kbc, KeyCode, TypeError};
 
@@ -96,7 +94,7 @@ fn controller_commands() {
 #[test]
 fn a20_and_reset() {
     let mut k = kbc();
-    assert!(k.levels.get(A20));
+    assert!(k.levels().get(A20));
     k.outb(0x64, 0xd1);
     assert_eq!(k.outb(0x60, 0xdd), [(A20, false)]);
     k.outb(0x64, 0xd1);
@@ -135,7 +133,7 @@ fn translated_keys_and_one_edge_a_byte() {
     assert_eq!(k.advance(2 * MS), [(IRQ1, true)]);
     assert_eq!(k.advance(20 * MS), [], "the next byte waits until this one is read");
     assert_eq!(k.inb(0x60), 0xe0);
-    assert!(!k.levels.get(IRQ1));
+    assert!(!k.levels().get(IRQ1));
     assert_eq!(k.advance(2 * MS), [(IRQ1, true)]);
     assert_eq!(k.inb(0x60), 0x53);
     key(&mut k, KeyCode::Delete, false);

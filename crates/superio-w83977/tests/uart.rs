@@ -1,11 +1,9 @@
 //! The UART as drivers use it.
 
-mod rig;
-
 use proptest::prelude::*;
-use rig::Rig;
 use slotone_bus::state::{StateError, StateReader};
 use slotone_bus::{Device, ResetKind};
+use slotone_fuzz_kit::Rig;
 use slotone_superio_w83977::uart::pin::IRQ;
 use slotone_superio_w83977::uart::{OUTPUT_LIMIT, register};
 use slotone_superio_w83977::{ModemLines, Pacing, Uart, UartConfig};
@@ -134,7 +132,7 @@ fn an_interrupt_driven_transmitter() {
     u.outb(MCR, 0x08);
     assert_eq!(u.outb(IER, 0x02), [(IRQ, true)], "THRE: the transmitter is empty already");
     assert_eq!(u.inb(IIR), 0xc2);
-    assert!(!u.levels.get(IRQ), "reading IIR takes it back");
+    assert!(!u.levels().get(IRQ), "reading IIR takes it back");
     assert_eq!(u.inb(IIR), 0xc1);
     for byte in 0..16 {
         u.outb(THR, byte);
@@ -165,20 +163,20 @@ fn receiver_trigger_levels_and_timeout() {
         u.outb(IER, 0x01);
         for n in 1..level {
             receive(&mut u, &[n]);
-            assert!(!u.levels.get(IRQ), "{n} of {level}");
+            assert!(!u.levels().get(IRQ), "{n} of {level}");
         }
         receive(&mut u, &[level]);
-        assert!(u.levels.get(IRQ));
+        assert!(u.levels().get(IRQ));
         assert_eq!(u.inb(IIR), 0xc4);
         u.inb(RBR);
-        assert!(!u.levels.get(IRQ));
+        assert!(!u.levels().get(IRQ));
         if level > 1 {
             // 9600 baud, 8N1: a character is 1.042 ms.
             assert_eq!(u.advance(4_160_000), []);
             assert_eq!(u.advance(10_000), [(IRQ, true)]);
             assert_eq!(u.inb(IIR), 0xcc);
             u.inb(RBR);
-            assert!(!u.levels.get(IRQ), "a read ends the time-out");
+            assert!(!u.levels().get(IRQ), "a read ends the time-out");
         }
     }
 }
@@ -239,7 +237,7 @@ fn modem_status() {
     assert_eq!(set(&mut u, ModemLines::DISCONNECTED), [(IRQ, true)]);
     assert_eq!(u.inb(IIR), 0x00);
     assert_eq!(u.inb(MSR), 0x0b);
-    assert!(!u.levels.get(IRQ));
+    assert!(!u.levels().get(IRQ));
     set(&mut u, ModemLines { ri: true, ..ModemLines::DISCONNECTED });
     assert_eq!(u.inb(MSR), 0x40, "RI counts only when it ends");
     set(&mut u, ModemLines::DISCONNECTED);
@@ -258,11 +256,11 @@ fn breaks() {
     assert!(taken);
     assert_eq!(u.inb(LSR), 0xe1, "an error is in the FIFO, not at its head");
     assert_eq!(u.inb(RBR), b'a');
-    assert!(u.levels.get(IRQ));
+    assert!(u.levels().get(IRQ));
     assert_eq!(u.inb(IIR), 0xc6);
     assert_eq!(u.inb(LSR), 0xf9);
     assert_eq!(u.inb(LSR), 0x61);
-    assert!(!u.levels.get(IRQ));
+    assert!(!u.levels().get(IRQ));
     u.outb(LCR, 0x40);
     assert!(u.device.sends_break());
     u.outb(THR, b'x');
@@ -323,8 +321,7 @@ fn reset_keeps_what_was_sent() {
     u.outb(THR, b'!');
     u.advance(1);
     u.outb(IER, 0x0f);
-    u.device.reset(ResetKind::Bus);
-    u.levels = u.device.levels();
+    u.reset(ResetKind::Bus);
     assert_eq!(u.inb(IER), 0);
     assert_eq!(u.device.take_output(), b"!");
 }
@@ -332,7 +329,7 @@ fn reset_keeps_what_was_sent() {
 #[test]
 fn states_that_no_uart_can_have() {
     let u = uart();
-    let good = rig::state_of(&u.device);
+    let good = u.state();
     let body = 4 + "16550a".len() + 2 + 4; // name, version, length
     // IER, FCR, MCR, line errors, modem lines, deltas.
     for (field, value) in [(0, 0x10), (1, 0x21), (1, 0x02), (3, 0x20), (7, 0x20), (8, 0x01), (9, 0x10)] {
