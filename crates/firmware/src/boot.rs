@@ -4,9 +4,9 @@ use crate::bda;
 use crate::frame::{Frame, Outcome};
 use crate::initiator::{Initiator, InitiatorExt};
 use crate::int10::text::print;
-use crate::int13::ata_pio::{self, Operation, Progress};
-use crate::int13::drives::{self, Drive, FIRST_CD, FIRST_DISK};
+use crate::int13::drives::{self, Drive, FIRST_CD, FIRST_DISK, Kind};
 use crate::int13::eltorito;
+use crate::int13::transfer::{self, Operation, Progress};
 use crate::wait;
 use crate::{BootDevice, Firmware};
 
@@ -30,20 +30,24 @@ mod stage {
 
 /// Drives to try, as int 13h numbers, in order.
 fn candidates(firmware: &Firmware, bus: &mut dyn Initiator) -> Vec<u8> {
-    let list = drives::read_all(bus);
-    let count = |disk: bool| {
-        list.iter().filter(|d| d.kind != drives::Kind::None && d.is_disk() == disk).count() as u8
-    };
-    let (disks, cds) = (count(true), count(false));
+    let disks = drives::numbered(bus, Kind::Disk);
+    let cds = drives::numbered(bus, Kind::Cd).len() as u8;
     let mut out = Vec::new();
     for device in &firmware.boot_order {
         match device {
             BootDevice::Cd => out.extend((0..cds).map(|i| FIRST_CD + i)),
-            // Only the first disk: boot sectors expect to be drive 80h.
-            BootDevice::HardDisk if disks > 0 => out.push(FIRST_DISK),
-            BootDevice::HardDisk | BootDevice::Floppy => {}
+            // Only the first disk, whatever it hangs on: boot sectors expect to be drive 80h.
+            BootDevice::HardDisk => out.extend(disks.first().map(|_| FIRST_DISK)),
+            BootDevice::Scsi => {
+                let first = disks.iter().position(|disk| disk.scsi.is_some());
+                out.extend(first.map(|index| FIRST_DISK + index as u8));
+            }
+            BootDevice::Floppy => {}
         }
     }
+    // Each drive once.
+    let mut seen = Vec::new();
+    out.retain(|number| !seen.contains(number) && (seen.push(*number), true).1);
     out
 }
 
@@ -134,7 +138,7 @@ fn start(
     linear: u32,
     count: u16,
 ) -> Attempt {
-    ata_pio::begin(bus, frame, drive, Operation::Read, lba, linear, count);
+    transfer::begin(bus, frame, drive, Operation::Read, lba, linear, count);
     frame.set_local16(STAGE, stage);
     Attempt::Go
 }
@@ -148,9 +152,9 @@ fn attempt(bus: &mut dyn Initiator, frame: &mut Frame, number: u8, drive: &Drive
             start(bus, frame, drive, stage::BOOT_RECORD, eltorito::BOOT_RECORD, SCRATCH, 1)
         };
     }
-    match ata_pio::run(bus, frame, drive) {
+    match transfer::run(bus, frame, drive) {
         Progress::Wait(outcome) => return Attempt::Wait(outcome),
-        Progress::Failed(ata_pio::code::NO_MEDIA) => return Attempt::Next("no disc in the drive"),
+        Progress::Failed(transfer::code::NO_MEDIA) => return Attempt::Next("no disc in the drive"),
         Progress::Failed(_) => return Attempt::Next("read error"),
         Progress::Done => {}
     }
@@ -163,7 +167,7 @@ fn attempt(bus: &mut dyn Initiator, frame: &mut Frame, number: u8, drive: &Drive
         },
         stage::CATALOG => match eltorito::default_entry(&bus.get(SCRATCH)) {
             Ok(entry) => {
-                eltorito::remember(bus, &entry, number, drive.slot);
+                eltorito::remember(bus, &entry, number, drive);
                 // Not over the BIOS: what does not fit below the EBDA is cut off.
                 let linear = u32::from(entry.segment) * 16;
                 let room = bda::EBDA.saturating_sub(linear) / 2048;

@@ -55,12 +55,15 @@ pub(crate) const SYSTEM_BIOS_DATE: &[u8; 8] = b"09/20/05";
 /// What a service may try to boot from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum BootDevice {
-    /// The ATAPI CD-ROM drives.
+    /// The CD-ROM drives: ATAPI, then SCSI.
     Cd,
     /// Diskette drive A.
     Floppy,
-    /// The hard disks.
+    /// The first hard disk, drive 80h: IDE, or SCSI where there is no IDE disk.
     HardDisk,
+    /// The first SCSI disk. Before [`BootDevice::HardDisk`] in the order (or without it), SCSI disks are numbered first, so that this one is
+    /// drive 80h.
+    Scsi,
 }
 
 /// The BIOS services. Configuration only; all state is the guest's.

@@ -436,7 +436,6 @@ impl Args {
             ("--replay", self.replay.is_some()),
             ("--trace", !self.trace.is_empty()),
             ("--gdb", self.gdb.is_some()),
-            ("--boot scsi", self.boot.contains(&BootDevice::Scsi)),
             ("--boot net", self.boot.contains(&BootDevice::Net)),
         ];
         if let Some((flag, _)) = unbuilt.iter().find(|(_, used)| *used) {

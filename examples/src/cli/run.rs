@@ -173,7 +173,8 @@ fn boot_device(device: BootDevice) -> Option<FirmwareBoot> {
         BootDevice::Cd => Some(FirmwareBoot::Cd),
         BootDevice::Floppy => Some(FirmwareBoot::Floppy),
         BootDevice::Hdd => Some(FirmwareBoot::HardDisk),
-        BootDevice::Scsi | BootDevice::Net => None,
+        BootDevice::Scsi => Some(FirmwareBoot::Scsi),
+        BootDevice::Net => None,
     }
 }
 

@@ -3,7 +3,8 @@
 //! A command takes virtual time, so everything here is a state machine over the frame's locals: a step either goes on or
 //! says how to wait. Interrupts of the drives are left on; they end the stub's HLT.
 
-use super::drives::{Drive, SLOTS};
+use super::drives::{Drive, IDE_SLOTS as SLOTS};
+use super::transfer::{Operation, Progress, code, operation};
 use crate::frame::{Frame, Outcome};
 use crate::initiator::{Initiator, InitiatorExt};
 use crate::int10::text::print;
@@ -15,48 +16,14 @@ const DRQ: u8 = 0x08;
 const ERR: u8 = 0x01;
 const ABRT: u8 = 0x04;
 
-/// Status and error codes of int 13h.
-pub(crate) mod code {
-    pub(crate) const BAD_COMMAND: u8 = 0x01;
-    pub(crate) const NOT_FOUND: u8 = 0x04;
-    pub(crate) const UNCORRECTABLE: u8 = 0x10;
-    pub(crate) const CONTROLLER: u8 = 0x20;
-    pub(crate) const NO_MEDIA: u8 = 0x31;
-    pub(crate) const TIMEOUT: u8 = 0x80;
-    pub(crate) const NOT_READY: u8 = 0xAA;
-    pub(crate) const WRITE_FAULT: u8 = 0xCC;
-}
-
 /// The longest a drive may take for one command.
 const COMMAND_NANOS: u64 = 20_000_000_000;
 
-/// What a transfer does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Operation {
-    Read = 0,
-    Write = 1,
-    Verify = 2,
-}
-
-/// How far a transfer is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Progress {
-    /// Return this to the stub.
-    Wait(Outcome),
-    /// Complete.
-    Done,
-    /// Failed with this int 13h code.
-    Failed(u8),
-}
-
-/// Locals: double words 0 and 1, words 4 to 9; the rest is the time limit's.
+/// Locals of its own, besides [`transfer::local`](super::transfer::local): words 5, 6 and 8.
 mod local {
-    pub(super) const LBA: usize = 0;
-    pub(super) const LINEAR: usize = 1;
-    pub(super) const REMAINING: usize = 4;
+    pub(super) use crate::int13::transfer::local::{LBA, LINEAR, REMAINING};
     pub(super) const IN_COMMAND: usize = 5;
     pub(super) const BLOCK: usize = 6;
-    pub(super) const OPERATION: usize = 7;
     pub(super) const RETRIES: usize = 8;
 }
 
@@ -70,41 +37,16 @@ mod phase {
     pub(super) const PACKET_DATA: u16 = 6;
 }
 
-/// Begins a transfer of `count` sectors at `lba` to or from a linear address; [`run`] does it.
-pub(crate) fn begin(
-    bus: &dyn Initiator,
-    frame: &mut Frame,
-    drive: &Drive,
-    what: Operation,
-    lba: u32,
-    linear: u32,
-    count: u16,
-) {
-    frame.set_local32(local::LBA, lba);
-    frame.set_local32(local::LINEAR, linear);
-    frame.set_local16(local::REMAINING, count);
+/// Begins the transfer that the common locals describe; [`run`] does it.
+pub(super) fn begin(bus: &dyn Initiator, frame: &mut Frame, drive: &Drive) {
     frame.set_local16(local::IN_COMMAND, 0);
-    frame.set_local16(local::OPERATION, what as u16);
     frame.set_local16(local::RETRIES, 0);
     frame.set_phase(if drive.is_disk() { phase::SELECT } else { phase::PACKET });
     wait::start(bus, frame, COMMAND_NANOS);
 }
 
-/// Sectors that a transfer has not moved.
-pub(crate) fn remaining(frame: &Frame) -> u16 {
-    frame.local16(local::REMAINING)
-}
-
-fn operation(frame: &Frame) -> Operation {
-    match frame.local16(local::OPERATION) {
-        0 => Operation::Read,
-        1 => Operation::Write,
-        _ => Operation::Verify,
-    }
-}
-
 /// Goes on with a transfer.
-pub(crate) fn run(bus: &mut dyn Initiator, frame: &mut Frame, drive: &Drive) -> Progress {
+pub(super) fn run(bus: &mut dyn Initiator, frame: &mut Frame, drive: &Drive) -> Progress {
     loop {
         let step = match frame.phase() {
             phase::SELECT => select(bus, frame, drive),

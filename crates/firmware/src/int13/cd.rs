@@ -1,7 +1,7 @@
 //! CD-ROM drives, numbered from E0h: sectors of 2048 bytes.
 
-use super::ata_pio::{Operation, code};
 use super::drives::Drive;
+use super::transfer::{Operation, code};
 use super::{Answer, edd};
 use crate::frame::Frame;
 use crate::initiator::Initiator;
@@ -31,7 +31,7 @@ pub(super) fn begin(bus: &mut dyn Initiator, frame: &mut Frame, drive: &Drive) -
             edd::store(bus, frame, drive, table)
         }
         0x49 => Answer::Status(0),
-        0x43 => Answer::Status(0x03),
+        0x43 => Answer::Status(code::WRITE_PROTECTED),
         _ => Answer::Status(code::BAD_COMMAND),
     }
 }

@@ -1,7 +1,7 @@
 //! Hard disks by cylinder, head and sector.
 
-use super::ata_pio::{self, Operation, code};
-use super::drives::{Drive, FIRST_DISK};
+use super::drives::Drive;
+use super::transfer::{self, Operation, code};
 use super::{Answer, advance, edd};
 use crate::bda;
 use crate::frame::Frame;
@@ -29,13 +29,14 @@ pub(super) fn begin(bus: &mut dyn Initiator, frame: &mut Frame, drive: &Drive) -
         }
         0x0C => Answer::Status(address(frame, drive).map_or(code::NOT_FOUND, |_| 0)),
         0x15 => {
-            let sectors = drive.sectors;
+            // More than 32 bits hold is for AH=48h.
+            let sectors = drive.sectors.min(u64::from(u32::MAX)) as u32;
             frame.set_cx((sectors >> 16) as u16);
             frame.set_dx(sectors as u16);
             frame.set_ah(3);
             Answer::Return
         }
-        0x41..=0x49 | 0x4E => edd::begin(bus, frame, drive, frame.dl() - FIRST_DISK),
+        0x41..=0x49 | 0x4E => edd::begin(bus, frame, drive),
         // Media change and type are diskettes' matters, long sectors have gone.
         _ => Answer::Status(code::BAD_COMMAND),
     }
@@ -62,13 +63,12 @@ fn transfer(bus: &mut dyn Initiator, frame: &mut Frame, drive: &Drive, what: Ope
     if count == 0 || count > 128 {
         return Answer::Status(code::BAD_COMMAND);
     }
-    let Some(lba) =
-        address(frame, drive).filter(|lba| *lba < drive.sectors && drive.sectors - *lba >= u32::from(count))
-    else {
+    let fits = |lba: &u32| u64::from(*lba) + u64::from(count) <= drive.reachable();
+    let Some(lba) = address(frame, drive).filter(fits) else {
         frame.set_al(0);
         return Answer::Status(code::NOT_FOUND);
     };
     let linear = frame.at_es(frame.bx());
-    ata_pio::begin(bus, frame, drive, what, lba, linear, count);
+    transfer::begin(bus, frame, drive, what, lba, linear, count);
     advance(bus, frame, drive)
 }

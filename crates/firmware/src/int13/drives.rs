@@ -1,13 +1,20 @@
 //! The drives POST has found: a table in the EBDA, and what the BDA and the interrupt vectors say of it.
 
+use super::aic7870::Address;
 use crate::bda;
 use crate::initiator::{Initiator, InitiatorExt};
 
-/// Slots: primary master and slave, secondary master and slave.
-pub(crate) const SLOTS: usize = 4;
+/// IDE slots: primary master and slave, secondary master and slave.
+pub(crate) const IDE_SLOTS: usize = 4;
 const TABLE: u32 = bda::EBDA + 0x100;
 const ENTRY_BYTES: usize = 32;
-/// Device parameter table extensions, 16 bytes per hard disk.
+/// The SCSI drives, in the order in which they were found: four adapters with seven targets.
+pub(crate) const SCSI_SLOTS: usize = 28;
+const SCSI_TABLE: u32 = bda::EBDA + 0x200;
+const SCSI_ENTRY_BYTES: usize = 16;
+/// Not 0 if int 13h counts SCSI disks before IDE disks.
+const SCSI_FIRST: u32 = bda::EBDA + 0x61;
+/// Device parameter table extensions, 16 bytes per IDE slot.
 const DPTE: u32 = bda::EBDA + 0x1A0;
 /// Fixed disk parameter tables of the first two disks, where AMI keeps them.
 const FDPT: [u32; 2] = [bda::EBDA + 0x3D, bda::EBDA + 0x4D];
@@ -31,10 +38,15 @@ pub(crate) struct Geometry {
     pub(crate) sectors: u16,
 }
 
-/// A drive on one of the four slots.
+/// A drive: an IDE drive in one of the four slots, or a SCSI target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Drive {
+    /// The IDE slot, or the number in the table of SCSI drives.
     pub(crate) slot: u8,
+    /// The IDE channel, or the number of the SCSI adapter.
+    pub(crate) controller: u8,
+    /// The target, if it is a SCSI drive.
+    pub(crate) scsi: Option<Address>,
     pub(crate) kind: Kind,
     /// Addressed by LBA; by cylinder, head and sector otherwise.
     pub(crate) lba: bool,
@@ -45,7 +57,7 @@ pub(crate) struct Drive {
     /// As int 13h says.
     pub(crate) logical: Geometry,
     /// Sectors of 512 bytes.
-    pub(crate) sectors: u32,
+    pub(crate) sectors: u64,
 }
 
 impl Drive {
@@ -58,13 +70,52 @@ impl Drive {
             * u32::from(physical.heads & 0x1F)
             * u32::from(physical.sectors & 0xFF);
         let sectors = if lba { u32::from(word(60)) | u32::from(word(61)) << 16 } else { by_geometry };
+        let sectors = u64::from(sectors);
         let multiple = (word(47) & 0xFF) as u8;
         let logical = translate(physical, sectors);
-        Self { slot, kind: Kind::Disk, lba, multiple, physical, logical, sectors }
+        Self { kind: Kind::Disk, lba, multiple, physical, logical, sectors, ..Self::ide(slot) }
+    }
+
+    /// An empty IDE slot.
+    pub(crate) fn ide(slot: u8) -> Self {
+        Self { slot, controller: slot >> 1, ..Self::default() }
     }
 
     pub(crate) fn cd(slot: u8) -> Self {
-        Self { slot, kind: Kind::Cd, ..Self::default() }
+        Self { kind: Kind::Cd, ..Self::ide(slot) }
+    }
+
+    /// A SCSI disk with sectors of 512 bytes. Its geometry is that of Adaptec's BIOSes: 64 heads and 32 sectors while 1024
+    /// cylinders of them hold it, which is 1 GiB, else 255 and 63 ("extended translation").
+    pub(crate) fn scsi_disk(slot: u8, controller: u8, at: Address, sectors: u64) -> Self {
+        let (heads, per_track) = if sectors > 1024 * 64 * 32 { (255, 63) } else { (64, 32) };
+        let cylinders = (sectors / u64::from(heads * per_track)).clamp(1, 1024) as u16;
+        let logical = Geometry { cylinders, heads, sectors: per_track };
+        Self {
+            slot,
+            controller,
+            scsi: Some(at),
+            kind: Kind::Disk,
+            lba: true,
+            multiple: 0,
+            physical: logical,
+            logical,
+            sectors,
+        }
+    }
+
+    pub(crate) fn scsi_cd(slot: u8, controller: u8, at: Address) -> Self {
+        Self { slot, controller, scsi: Some(at), kind: Kind::Cd, ..Self::default() }
+    }
+
+    /// Bytes of a sector of int 13h.
+    pub(crate) fn sector_bytes(&self) -> u16 {
+        if self.kind == Kind::Cd { 2048 } else { 512 }
+    }
+
+    /// Sectors that commands with 32-bit addresses reach.
+    pub(crate) fn reachable(&self) -> u64 {
+        self.sectors.min(1 << 32)
     }
 
     pub(crate) fn is_disk(&self) -> bool {
@@ -86,7 +137,17 @@ impl Drive {
         0xA0 | (self.slot & 1) << 4
     }
 
+    /// Puts the drive into its table. A SCSI table that is full takes no more.
     pub(crate) fn store(&self, bus: &mut dyn Initiator) {
+        if let Some(Address { devfn, own, id }) = self.scsi {
+            if usize::from(self.slot) < SCSI_SLOTS {
+                let mut entry = [0; SCSI_ENTRY_BYTES];
+                entry[..5].copy_from_slice(&[self.kind as u8, devfn, own, id, self.controller]);
+                entry[8..].copy_from_slice(&self.sectors.to_le_bytes());
+                bus.put(SCSI_TABLE + u32::from(self.slot) * SCSI_ENTRY_BYTES as u32, &entry);
+            }
+            return;
+        }
         let mut entry = [0; ENTRY_BYTES];
         entry[0] = self.kind as u8;
         entry[1] = u8::from(self.lba);
@@ -98,11 +159,11 @@ impl Drive {
         {
             entry[4 + 2 * i..6 + 2 * i].copy_from_slice(&word.to_le_bytes());
         }
-        entry[16..20].copy_from_slice(&self.sectors.to_le_bytes());
+        entry[16..20].copy_from_slice(&(self.sectors as u32).to_le_bytes());
         bus.put(TABLE + u32::from(self.slot & 3) * ENTRY_BYTES as u32, &entry);
     }
 
-    /// Reads an entry. The guest may have written anything there: nonsense is no drive.
+    /// Reads the entry of an IDE slot. The guest may have written anything there: nonsense is no drive.
     pub(crate) fn load(bus: &mut dyn Initiator, slot: u8) -> Self {
         let slot = slot & 3;
         let entry = bus.get::<ENTRY_BYTES>(TABLE + u32::from(slot) * ENTRY_BYTES as u32);
@@ -110,16 +171,16 @@ impl Drive {
         let kind = match entry[0] {
             1 => Kind::Disk,
             2 => Kind::Cd,
-            _ => return Self { slot, ..Self::default() },
+            _ => return Self::ide(slot),
         };
         let drive = Self {
-            slot,
             kind,
             lba: entry[1] & 1 != 0,
             multiple: entry[2],
             physical: Geometry { cylinders: word(0), heads: word(1), sectors: word(2) },
             logical: Geometry { cylinders: word(3), heads: word(4), sectors: word(5) },
-            sectors: u32::from_le_bytes([entry[16], entry[17], entry[18], entry[19]]),
+            sectors: u64::from(u32::from_le_bytes([entry[16], entry[17], entry[18], entry[19]])),
+            ..Self::ide(slot)
         };
         let sane = |g: Geometry| {
             (1..=1024).contains(&g.cylinders) && (1..=255).contains(&g.heads) && (1..=63).contains(&g.sectors)
@@ -128,20 +189,31 @@ impl Drive {
             && drive.physical.heads <= 16
             && (1..=255).contains(&drive.physical.sectors);
         if kind == Kind::Disk && !(sane(drive.logical) && (drive.lba || physical_sane)) {
-            return Self { slot, ..Self::default() };
+            return Self::ide(slot);
         }
         drive
     }
 
-    /// The DPTE of the hard disk with this number (0 for 80h), written by [`publish`].
-    pub(crate) fn dpte(index: u8) -> u32 {
-        DPTE + u32::from(index & 3) * 16
+    /// An entry of the table of SCSI drives; nonsense is no drive here too.
+    fn from_entry(slot: u8, entry: &[u8]) -> Option<Self> {
+        let at = Address { devfn: entry[1], own: entry[2] & 0xF, id: entry[3] & 0xF };
+        let sectors = entry[8..16].iter().rfold(0, |sectors, byte| sectors << 8 | u64::from(*byte));
+        match entry[0] {
+            1 => Some(Self::scsi_disk(slot, entry[4], at, sectors)),
+            2 => Some(Self::scsi_cd(slot, entry[4], at)),
+            _ => None,
+        }
+    }
+
+    /// The DPTE of an IDE disk, written by [`publish`]. SCSI disks have none.
+    pub(crate) fn dpte(&self) -> Option<u32> {
+        self.scsi.is_none().then(|| DPTE + u32::from(self.slot & 3) * 16)
     }
 }
 
 /// The geometry of int 13h: the drive's own while it fits into 1024 cylinders, else "LBA assisted": 63 sectors and as many heads
 /// as it takes.
-fn translate(physical: Geometry, sectors: u32) -> Geometry {
+fn translate(physical: Geometry, sectors: u64) -> Geometry {
     if physical.cylinders <= 1024
         && physical.cylinders > 0
         && (1..=16).contains(&physical.heads)
@@ -154,25 +226,45 @@ fn translate(physical: Geometry, sectors: u32) -> Geometry {
     Geometry { cylinders: cylinders as u16, heads: heads as u16, sectors: 63 }
 }
 
-/// All four slots.
-pub(crate) fn read_all(bus: &mut dyn Initiator) -> [Drive; SLOTS] {
-    [0, 1, 2, 3].map(|slot| Drive::load(bus, slot))
+/// All drives: IDE by slot, then SCSI in the order of the scan.
+pub(crate) fn read_all(bus: &mut dyn Initiator) -> Vec<Drive> {
+    let mut all: Vec<Drive> =
+        (0..IDE_SLOTS as u8).map(|slot| Drive::load(bus, slot)).filter(|d| d.kind != Kind::None).collect();
+    let table = bus.get::<{ SCSI_SLOTS * SCSI_ENTRY_BYTES }>(SCSI_TABLE);
+    let entries = (0..).zip(table.chunks_exact(SCSI_ENTRY_BYTES));
+    all.extend(entries.filter_map(|(slot, entry)| Drive::from_entry(slot, entry)));
+    all
+}
+
+/// The drives of one kind as int 13h counts them.
+pub(crate) fn numbered(bus: &mut dyn Initiator, kind: Kind) -> Vec<Drive> {
+    let mut list = read_all(bus);
+    list.retain(|drive| drive.kind == kind);
+    if kind == Kind::Disk && bus.get8(SCSI_FIRST) != 0 {
+        list.sort_by_key(|drive| drive.scsi.is_none());
+    }
+    list
+}
+
+/// Lets int 13h count SCSI disks before IDE disks, or behind them.
+pub(crate) fn set_scsi_first(bus: &mut dyn Initiator, first: bool) {
+    bus.put8(SCSI_FIRST, u8::from(first));
 }
 
 /// The drive with an int 13h number.
 pub(crate) fn by_number(bus: &mut dyn Initiator, number: u8) -> Option<Drive> {
     let (kind, index) = match number {
-        FIRST_CD..=0xEF => (Kind::Cd, number - FIRST_CD),
-        0x80..=0x8F => (Kind::Disk, number - FIRST_DISK),
+        FIRST_CD..=0xFF => (Kind::Cd, number - FIRST_CD),
+        FIRST_DISK..FIRST_CD => (Kind::Disk, number - FIRST_DISK),
         _ => return None,
     };
-    read_all(bus).into_iter().filter(|drive| drive.kind == kind).nth(usize::from(index))
+    numbered(bus, kind).into_iter().nth(usize::from(index))
 }
 
 /// Disks into the BDA, their parameter tables into the EBDA and int 41h and 46h.
-pub(crate) fn publish(bus: &mut dyn Initiator, list: &[Drive; SLOTS]) {
-    let mut count = 0;
-    for drive in list.iter().filter(|drive| drive.is_disk()) {
+pub(crate) fn publish(bus: &mut dyn Initiator) {
+    let mut count = 0u8;
+    for drive in numbered(bus, Kind::Disk) {
         let (l, p) = (drive.logical, drive.physical);
         if let Some(table) = FDPT.get(usize::from(count)) {
             let [cylinders_low, cylinders_high] = l.cylinders.to_le_bytes();
@@ -200,6 +292,8 @@ pub(crate) fn publish(bus: &mut dyn Initiator, list: &[Drive; SLOTS]) {
             let vector = if count == 0 { 0x41 } else { 0x46 };
             crate::int10::modes::set_vector(bus, vector, bda::EBDA_SEGMENT, (*table - bda::EBDA) as u16);
         }
+        count += 1;
+        let Some(place) = drive.dpte() else { continue };
         let mut dpte = [0; 16];
         dpte[..2].copy_from_slice(&drive.base().to_le_bytes());
         dpte[2..4].copy_from_slice(&drive.control().to_le_bytes());
@@ -211,8 +305,7 @@ pub(crate) fn publish(bus: &mut dyn Initiator, list: &[Drive; SLOTS]) {
         dpte[10..12].copy_from_slice(&flags.to_le_bytes());
         dpte[14] = 0x30;
         dpte[15] = crate::acpi::checksum(&dpte);
-        bus.put(Drive::dpte(count), &dpte);
-        count += 1;
+        bus.put(place, &dpte);
     }
     bus.put8(bda::DISK_COUNT, count);
 }

@@ -1,6 +1,7 @@
 //! Booting from CD: "El Torito" Bootable CD-ROM Format Specification 1.0, without emulation.
 
-use super::ata_pio::code;
+use super::drives::Drive;
+use super::transfer::code;
 use crate::bda;
 use crate::frame::Frame;
 use crate::initiator::{Initiator, InitiatorExt};
@@ -58,13 +59,14 @@ pub(crate) fn default_entry(sector: &[u8; 2048]) -> Result<BootEntry, NotBootabl
 }
 
 /// Remembers what was booted, for AX=4B01h.
-pub(crate) fn remember(bus: &mut dyn Initiator, entry: &BootEntry, drive: u8, slot: u8) {
+pub(crate) fn remember(bus: &mut dyn Initiator, entry: &BootEntry, number: u8, drive: &Drive) {
     let mut packet = [0; PACKET_BYTES];
     packet[0] = PACKET_BYTES as u8;
-    packet[2] = drive;
-    packet[3] = slot >> 1;
+    packet[2] = number;
+    packet[3] = drive.controller;
     packet[4..8].copy_from_slice(&entry.lba.to_le_bytes());
-    packet[8..10].copy_from_slice(&u16::from(slot & 1).to_le_bytes());
+    // IDE: master or slave. SCSI: the target, the bus.
+    packet[8] = drive.scsi.map_or(drive.slot & 1, |at| at.id);
     packet[12..14].copy_from_slice(&entry.segment.to_le_bytes());
     packet[14..16].copy_from_slice(&entry.sectors.to_le_bytes());
     bus.put(PACKET, &packet);

@@ -1,17 +1,20 @@
 //! Int 13h: hard disks and CD-ROM drives.
 
+pub(crate) mod aic7870;
 pub(crate) mod ata_pio;
 mod cd;
 mod disk;
 pub(crate) mod drives;
 mod edd;
 pub(crate) mod eltorito;
+pub(crate) mod scsi;
+pub(crate) mod transfer;
 
 use crate::bda;
 use crate::frame::{Frame, Outcome};
 use crate::initiator::{Initiator, InitiatorExt};
-use ata_pio::{Progress, code};
 use drives::{Drive, FIRST_CD};
+use transfer::{Progress, code};
 
 /// Serves int 13h. Diskettes (DL below 80h) are int 40h's.
 pub(crate) fn int13(bus: &mut dyn Initiator, frame: &mut Frame) -> Outcome {
@@ -82,12 +85,12 @@ fn finish(bus: &mut dyn Initiator, frame: &mut Frame, status: u8) -> Outcome {
 
 /// Goes on with a transfer and tells the caller how much of it was done.
 fn advance(bus: &mut dyn Initiator, frame: &mut Frame, drive: &Drive) -> Answer {
-    let status = match ata_pio::run(bus, frame, drive) {
+    let status = match transfer::run(bus, frame, drive) {
         Progress::Wait(outcome) => return Answer::Wait(outcome),
         Progress::Done => 0,
         Progress::Failed(status) => status,
     };
-    let left = ata_pio::remaining(frame);
+    let left = transfer::remaining(frame);
     if frame.ah() >= 0x40 {
         edd::moved(bus, frame, left);
     } else {

@@ -3,7 +3,7 @@
 use super::pci::{self, HOST_BRIDGE, IDE, ISA_BRIDGE, PM_BASE, POWER, SCI, SMBUS_BASE};
 use crate::Firmware;
 use crate::initiator::{Initiator, InitiatorExt};
-use crate::int13::drives::{Drive, Kind};
+use crate::int13::drives::Drive;
 
 /// First of the PAM registers of the host bridge; the others follow.
 const PAM0: u8 = 0x59;
@@ -74,7 +74,7 @@ pub(super) fn announce_dma(bus: &mut dyn Initiator, list: &[Drive]) {
         return;
     }
     for (port, first) in [(base + 2, 0), (base + 10, 2)] {
-        let present = |slot: u8| list.iter().any(|drive| drive.slot == slot && drive.kind != Kind::None);
+        let present = |slot: u8| list.iter().any(|drive| drive.scsi.is_none() && drive.slot == slot);
         bus.outb(port, u8::from(present(first)) << 5 | u8::from(present(first + 1)) << 6);
     }
 }

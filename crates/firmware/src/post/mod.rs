@@ -8,7 +8,6 @@ pub(crate) mod pci;
 pub(crate) mod tables;
 mod video;
 
-use crate::Firmware;
 use crate::acpi;
 use crate::acpi::dsdt::Found;
 use crate::bda;
@@ -16,10 +15,11 @@ use crate::frame::{Frame, Outcome};
 use crate::initiator::{Initiator, InitiatorExt};
 use crate::int10::modes::set_vector;
 use crate::int10::text::print;
-use crate::int13::{ata_pio, drives};
+use crate::int13::{ata_pio, drives, scsi};
 use crate::memory_map;
 use crate::rom::{Entry, TABLES, fixed, offsets};
 use crate::wait;
+use crate::{BootDevice, Firmware};
 
 /// CMOS bytes.
 mod cmos {
@@ -68,10 +68,11 @@ enum Step {
     KeyboardReset,
     KeyboardPassed,
     Drives,
+    ScsiDrives,
     Finish,
 }
 
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     Step::Board,
     Step::Video,
     Step::OptionRoms,
@@ -81,6 +82,7 @@ const STEPS: [Step; 10] = [
     Step::KeyboardReset,
     Step::KeyboardPassed,
     Step::Drives,
+    Step::ScsiDrives,
     Step::Finish,
 ];
 
@@ -91,7 +93,7 @@ fn go_on(frame: &mut Frame, step: Step) {
 /// Serves the POST trap.
 pub(crate) fn post(firmware: &Firmware, bus: &mut dyn Initiator, frame: &mut Frame) -> Outcome {
     loop {
-        let Some(step) = STEPS.get(usize::from(frame.phase())).copied() else { return Outcome::Done };
+        let Some(step) = STEPS.get(usize::from(frame.phase() & 0xFF)).copied() else { return Outcome::Done };
         match step {
             Step::Board => {
                 board(firmware, bus);
@@ -163,6 +165,13 @@ pub(crate) fn post(firmware: &Firmware, bus: &mut dyn Initiator, frame: &mut Fra
                 _ => no_keyboard(bus, frame),
             },
             Step::Drives => match ata_pio::detect(bus, frame) {
+                Outcome::Done => {
+                    scsi::start_detection(frame);
+                    go_on(frame, Step::ScsiDrives);
+                }
+                outcome => return outcome,
+            },
+            Step::ScsiDrives => match scsi::detect(bus, frame) {
                 Outcome::Done => go_on(frame, Step::Finish),
                 outcome => return outcome,
             },
@@ -311,7 +320,7 @@ fn vectors(bus: &mut dyn Initiator) {
 fn data_areas(bus: &mut dyn Initiator) {
     let reset_flag = bus.get16(bda::RESET_FLAG);
     bus.put(0x400, &[0; 256]);
-    bus.put(bda::EBDA, &[0; 0x300]);
+    bus.put(bda::EBDA, &[0; 0x400]);
     bus.put8(bda::EBDA, 1);
     bus.put16(bda::EBDA_POINTER, bda::EBDA_SEGMENT);
     bus.put16(bda::MEMORY_KIB, 639);
@@ -397,12 +406,15 @@ fn banner(firmware: &Firmware, bus: &mut dyn Initiator) {
 
 /// Equipment, tables and the end of writing to the shadow.
 fn finish(firmware: &Firmware, bus: &mut dyn Initiator) {
+    let place = |device| firmware.boot_order.iter().position(|d| *d == device).unwrap_or(usize::MAX);
+    drives::set_scsi_first(bus, place(BootDevice::Scsi) < place(BootDevice::HardDisk));
     let list = drives::read_all(bus);
     print(bus, "\n");
-    drives::publish(bus, &list);
+    drives::publish(bus);
     chipset::announce_dma(bus, &list);
 
-    let disks = list.iter().filter(|drive| drive.is_disk()).count() as u8;
+    // CMOS describes IDE disks only.
+    let disks = list.iter().filter(|drive| drive.is_disk() && drive.scsi.is_none()).count() as u8;
     let bits = bus.get8(FOUND);
     // Diskette drives join with the controller's driver: none is announced yet.
     bus.set_cmos(cmos::FLOPPIES, 0);
