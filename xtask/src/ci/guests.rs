@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -63,38 +63,47 @@ struct Stats {
 /// The guests that ran to their good end, and those that this host cannot run.
 pub(super) struct Passed(pub(super) usize, pub(super) Vec<String>);
 
+/// What a worker takes from the queue.
+enum Job {
+    Machine(Box<Guest>),
+    /// A mode of `guests/outside.sh`, and its name.
+    Outside(&'static str, &'static str),
+}
+
 /// Boots the cheap guests, or all of them, two at a time where there are two processors.
 pub(super) fn run(steps: &Steps, machine: &Path, full: bool) -> Passed {
     let Some(list) = steps.run("guests: what to run", || list(full)) else { return Passed(0, Vec::new()) };
-    let guests = Mutex::new(list.into_iter());
-    let passed = Mutex::new(0);
+    let jobs = OUTSIDE.into_iter().map(|(mode, name)| Job::Outside(mode, name));
+    let jobs = Mutex::new(jobs.chain(list.into_iter().map(|guest| Job::Machine(Box::new(guest)))));
+    let passed = Mutex::new(Passed(0, Vec::new()));
     let workers = thread::available_parallelism().map_or(1, usize::from).min(4);
-    let next = || guests.lock().ok().and_then(|mut left| left.next());
+    let next = || jobs.lock().ok().and_then(|mut left| left.next());
     thread::scope(|scope| {
         for _ in 0..workers {
             scope.spawn(|| {
-                while let Some(guest) = next() {
-                    let name = format!("guest: {}", guest.name);
-                    let good = steps.run(&name, || boot(steps, machine, &guest)).is_some();
-                    if let Ok(mut passed) = passed.lock() {
-                        *passed += usize::from(good);
+                while let Some(job) = next() {
+                    let name = match &job {
+                        Job::Machine(guest) => guest.name,
+                        Job::Outside(_, name) => name,
+                    };
+                    let good = steps.run(&format!("guest: {name}"), || match &job {
+                        Job::Machine(guest) => boot(steps, machine, guest).map(|found| (true, found)),
+                        Job::Outside(mode, _) => outside(steps, machine, mode, name),
+                    });
+                    let mut passed = passed.lock().unwrap_or_else(PoisonError::into_inner);
+                    match good {
+                        Some(true) => passed.0 += 1,
+                        Some(false) => passed.1.push(format!("{name}: this host cannot; see its log")),
+                        None => {}
                     }
                 }
             });
         }
     });
-    let mut passed = Passed(passed.into_inner().unwrap_or(0), Vec::new());
-    for (mode, name) in OUTSIDE {
-        match steps.run(&format!("guest: {name}"), || outside(steps, machine, mode, name)) {
-            Some(true) => passed.0 += 1,
-            Some(false) => passed.1.push(format!("guest: {name}: this host cannot; see its log")),
-            None => {}
-        }
-    }
-    passed
+    passed.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The modes of `guests/outside.sh`. One after the other: their clock is the host's.
+/// The modes of `guests/outside.sh`. They come first, so that the short ones are the last to run.
 const OUTSIDE: [(&str, &str); 3] = [
     ("tap", "tulip: a TAP interface, dnsmasq"),
     ("wire", "tulip: the wire of an interface, dnsmasq"),
@@ -321,7 +330,7 @@ fn scsi(full: bool) -> Result<Vec<Guest>> {
     Ok(guests)
 }
 
-fn boot(steps: &Steps, machine: &Path, guest: &Guest) -> Result<((), String)> {
+fn boot(steps: &Steps, machine: &Path, guest: &Guest) -> Result<String> {
     for (path, size) in &guest.disks {
         let file = fs::File::create(path).at(path)?;
         file.set_len(*size).at(path)?;
@@ -350,7 +359,7 @@ fn boot(steps: &Steps, machine: &Path, guest: &Guest) -> Result<((), String)> {
     for (path, _) in &guest.disks {
         fs::remove_file(path).at(path)?;
     }
-    Ok(((), found))
+    Ok(found)
 }
 
 /// One run of a guest.
