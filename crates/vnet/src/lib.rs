@@ -11,6 +11,7 @@
 //! | [`pcap`] | `pcap` (default) | capture files with virtual time |
 //! | [`station`], [`fault`], [`mac`], [`spec`] | always | built-in stations; loss, doubling and delay by seed; addresses 00-03-FF; `--nic` as text |
 //! | `services` | `services` | TFTP and HTTP for guests, on smoltcp |
+//! | `nat` | `nat` | user-mode address translation: TCP, UDP, echo and names out, forwards in, without a privilege |
 //! | `host` | `host`, `tap`, `external` | networks across processes, unix sockets, TAP, the wire of an interface |
 #![forbid(unsafe_code)]
 
@@ -20,6 +21,8 @@ pub mod fault;
 #[cfg(all(feature = "host", unix))]
 pub mod host;
 pub mod mac;
+#[cfg(feature = "nat")]
+pub mod nat;
 #[cfg(feature = "pcap")]
 pub mod pcap;
 #[cfg(feature = "services")]

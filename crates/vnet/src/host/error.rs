@@ -29,6 +29,9 @@ pub enum HostError {
     Refused(String, String),
     /// The network's hub does not answer.
     NoAnswer(String),
+    /// A network behind the host's own connections.
+    #[cfg(feature = "nat")]
+    Nat(crate::nat::NatError),
     /// A mode that was left out when this program was built.
     NotInThisBuild(&'static str),
 }
@@ -64,6 +67,8 @@ impl std::fmt::Display for HostError {
             Self::NoAnswer(name) => {
                 write!(f, "network {name}: the process that carries it does not answer; is it stopped?")
             }
+            #[cfg(feature = "nat")]
+            Self::Nat(error) => error.fmt(f),
             Self::NotInThisBuild(mode) => write!(f, "--nic {mode}: not in this build"),
         }
     }
@@ -73,6 +78,8 @@ impl std::error::Error for HostError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Path(_, error) | Self::Interface(_, error) => Some(error),
+            #[cfg(feature = "nat")]
+            Self::Nat(error) => Some(error),
             _ => None,
         }
     }

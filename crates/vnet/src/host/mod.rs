@@ -55,6 +55,8 @@ pub fn open(nic: &NicSpec, mac: MacAddress, dhcp: Option<&DhcpSpec>) -> Result<B
         NicMode::Tap(interface) => Ok(Box::new(open_tap(interface)?)),
         #[cfg(all(feature = "external", target_os = "linux"))]
         NicMode::External(interface) => Ok(Box::new(open_external(interface)?)),
+        #[cfg(feature = "nat")]
+        NicMode::Nat(spec) => Ok(Box::new(crate::nat::open_nat(spec, |_| {}).map_err(HostError::Nat)?)),
         #[allow(unreachable_patterns, reason = "modes that this build has not")]
         _ => Err(HostError::NotInThisBuild(match nic.mode {
             NicMode::Tap(_) => "tap",
