@@ -145,13 +145,13 @@ impl Model {
             let n = if left == 0 && clear >= 8 { 8 } else { (8 - left) % 8 };
             for _ in 0..n {
                 self.carry = value & 1 != 0;
-                value = value >> 1 | value << 7;
+                value = value.rotate_right(1);
             }
         } else {
             let n = if left == 0 && clear >= 8 { 8 } else { left };
             for _ in 0..n {
                 self.carry = value & 0x80 != 0;
-                value = value << 1 | value >> 7;
+                value = value.rotate_left(1);
             }
         }
         for n in 0..clear.min(8) {

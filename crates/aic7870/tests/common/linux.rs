@@ -1,7 +1,7 @@
 //! A driver shaped like Linux's: it reads the driver's own sequencer program from the header file that the kernel ships
 //! (`aic7xxx_seq.h_shipped`; set SLOTONE_AIC7XXX_SEQ to its path), loads it as the driver does, and speaks its command blocks.
 
-use super::Board;
+use super::{Board, Random};
 
 /// The program in the kernel's table, with what the driver needs to fit it to a chip.
 pub(crate) struct Shipped {
@@ -126,9 +126,69 @@ impl Shipped {
 }
 
 /// Where the driver keeps its things.
-const HSCBS: u64 = 0x10000;
-const SHARED: u64 = 0x20000;
-const LISTS: u64 = 0x30000;
+#[derive(Debug, Clone)]
+pub(crate) struct Layout {
+    /// 256 command blocks of 64 bytes.
+    hscbs: u64,
+    /// Queues: what is done, and what is to be done.
+    shared: u64,
+    /// Scatter/gather lists, by command block.
+    lists: Vec<u64>,
+    /// Sense data, by command block.
+    sense: u64,
+    /// Command blocks in the order in which they are used first.
+    order: Vec<u8>,
+    /// Where the next buffer may lie.
+    buffers: u64,
+    random: Random,
+}
+
+impl Default for Layout {
+    fn default() -> Self {
+        Self {
+            hscbs: 0x10000,
+            shared: 0x20000,
+            lists: (0..256).map(|tag| 0x30000 + tag * 1024).collect(),
+            sense: 0x2e000,
+            order: (0..255).collect(),
+            buffers: 0x100000,
+            random: Random(0),
+        }
+    }
+}
+
+impl Layout {
+    /// Everything somewhere else: command blocks, queues, lists, their numbers, buffers.
+    pub(crate) fn random(seed: u64) -> Self {
+        let mut random = Random(seed);
+        let mut shuffled = |n: u64| {
+            let mut all: Vec<u64> = (0..n).collect();
+            (1..n).rev().for_each(|at| all.swap(at as usize, random.below(at + 1) as usize));
+            all
+        };
+        let order = shuffled(255).into_iter().map(|n| n as u8).collect();
+        let slots = shuffled(256);
+        let base = 0x20000 * (1 + random.below(3));
+        let lists = slots.iter().map(|slot| 0x80000 + slot * 2048 + 8 * random.below(128)).collect();
+        Self {
+            hscbs: base + 8 * random.below(0x800),
+            shared: base + 0x8000 + 256 * random.below(0x20),
+            sense: base + 0x10000 + random.below(0x4000),
+            lists,
+            order,
+            buffers: 0x100000 + random.below(0x10000),
+            random,
+        }
+    }
+
+    /// Room for a buffer, at any address.
+    pub(crate) fn buffer(&mut self, len: u32) -> u32 {
+        let at = self.buffers;
+        self.buffers += u64::from(len) + self.random.below(300);
+        assert!(self.buffers < 8 << 20);
+        at as u32
+    }
+}
 
 /// One element of a scatter/gather list.
 pub(crate) type Segment = (u32, u32);
@@ -140,10 +200,13 @@ pub(crate) enum End {
     Status(u8),
     Timeout,
     Overrun,
+    /// The bus went free after a message that asks for it.
+    Aborted,
 }
 
 pub(crate) struct Linux {
     pub(crate) wide: bool,
+    pub(crate) layout: Layout,
     free: Vec<u8>,
     next: u8,
     qin: u8,
@@ -158,13 +221,28 @@ pub(crate) struct Linux {
     pub(crate) replies: Vec<Vec<u8>>,
     reply: Vec<u8>,
     pub(crate) negotiate: Vec<u8>,
+    /// The whole message of the next command in the place of the usual one.
+    pub(crate) message_instead: Vec<u8>,
+    /// What a message kills besides its own command block.
+    pub(crate) victims: Vec<u8>,
     pub(crate) trouble: Vec<u8>,
 }
 
 impl Linux {
     /// Resets the chip, fills scratch RAM and SCBs, loads the program, starts it.
     pub(crate) fn attach(board: &mut Board, shipped: &Shipped, wide: bool) -> Self {
-        let program = shipped.program(wide, 0);
+        Self::attach_at(board, shipped, wide, 0, Layout::default())
+    }
+
+    /// The same with its things anywhere, and the program for a cache line of so many bytes.
+    pub(crate) fn attach_at(
+        board: &mut Board,
+        shipped: &Shipped,
+        wide: bool,
+        cache_line: u8,
+        layout: Layout,
+    ) -> Self {
+        let program = shipped.program(wide, cache_line);
         board.set(0x87, 0x05);
         board.advance(1_000_000);
         assert_eq!(board.get(0x87) & 1, 1, "CHIPRSTACK");
@@ -180,8 +258,8 @@ impl Linux {
         for at in 0x20..0x30 {
             board.set(at, 0xff);
         }
-        board.set_all(0x44, &(HSCBS as u32).to_le_bytes());
-        board.set_all(0x48, &(SHARED as u32).to_le_bytes());
+        board.set_all(0x44, &(layout.hscbs as u32).to_le_bytes());
+        board.set_all(0x48, &(layout.shared as u32).to_le_bytes());
         for at in [0x4c, 0x4d, 0x4e] {
             board.set(at, 0);
         }
@@ -198,8 +276,8 @@ impl Linux {
             board.set(0xbb, 0xff);
             board.set(0xbf, if page < 15 { page + 1 } else { 0xff });
         }
-        board.poke(SHARED, &[0xff; 512]);
-        let next = 0;
+        board.poke(layout.shared, &[0xff; 512]);
+        let next = layout.order[0];
         board.set(0x39, next);
         board.load(&program);
         board.set(0x03, 0);
@@ -210,9 +288,10 @@ impl Linux {
         board.set(0x63, 0);
         board.set(0x87, 0x02);
         board.advance(10_000);
-        let free = (1..=254).rev().collect();
+        let free = layout.order[1..].iter().rev().copied().collect();
         Self {
             wide,
+            layout,
             free,
             next,
             qin: 0,
@@ -226,6 +305,8 @@ impl Linux {
             replies: Vec::new(),
             reply: Vec::new(),
             negotiate: Vec::new(),
+            message_instead: Vec::new(),
+            victims: Vec::new(),
             trouble: Vec::new(),
         }
     }
@@ -240,16 +321,18 @@ impl Linux {
         tagged: bool,
     ) -> u8 {
         let tag = self.next;
+        #[cfg(feature = "trace")]
+        board.recorder.name(tag);
         let next = self.free.pop().expect("a free command block");
         let mut hscb = [0u8; 64];
         if cdb.len() <= 12 {
             hscb[..cdb.len()].copy_from_slice(cdb);
         } else {
-            let at = HSCBS as u32 + 64 * u32::from(tag) + 32;
+            let at = self.layout.hscbs as u32 + 64 * u32::from(tag) + 32;
             hscb[..4].copy_from_slice(&at.to_le_bytes());
             hscb[32..32 + cdb.len()].copy_from_slice(cdb);
         }
-        let list = LISTS + u64::from(tag) * 1024;
+        let list = self.layout.lists[usize::from(tag)];
         match segments {
             [] => hscb[20] = 1,
             [first, ..] => {
@@ -265,15 +348,15 @@ impl Linux {
             }
         }
         hscb[24] = if tagged { 0x60 } else { 0x40 };
-        if !self.negotiate.is_empty() {
+        if !self.negotiate.is_empty() || !self.message_instead.is_empty() {
             hscb[24] |= 0x10;
         }
         hscb[25] = id << 4 | 7;
         hscb[27] = tag;
         hscb[28] = cdb.len() as u8;
         hscb[31] = next;
-        board.poke(HSCBS + 64 * u64::from(tag), &hscb);
-        board.poke(SHARED + 256 + u64::from(self.qin), &[tag]);
+        board.poke(self.layout.hscbs + 64 * u64::from(tag), &hscb);
+        board.poke(self.layout.shared + 256 + u64::from(self.qin), &[tag]);
         self.next = next;
         self.qin = self.qin.wrapping_add(1);
         board.set(0x4c, self.qin);
@@ -301,7 +384,7 @@ impl Linux {
 
     fn completions(&mut self, board: &mut Board) {
         loop {
-            let at = SHARED + u64::from(self.qout);
+            let at = self.layout.shared + u64::from(self.qout);
             let tag = board.memory(at, 1)[0];
             if tag == 0xff {
                 return;
@@ -315,7 +398,7 @@ impl Linux {
                     self.free.insert(0, slot);
                 }
                 None => {
-                    let hscb = board.memory(HSCBS + 64 * u64::from(tag), 32);
+                    let hscb = board.memory(self.layout.hscbs + 64 * u64::from(tag), 32);
                     // A residual, or a status, was posted if SG_RESID_VALID (4) is set.
                     if hscb[20] & 4 != 0 {
                         let left = |at: usize| u32::from_le_bytes(hscb[at..at + 4].try_into().unwrap());
@@ -349,22 +432,25 @@ impl Linux {
                 let tag = board.get(0xbb);
                 let status = board.get(0xa8);
                 if status == 2 {
-                    let at = HSCBS + 64 * u64::from(tag);
+                    let at = self.layout.hscbs + 64 * u64::from(tag);
                     let mut hscb: [u8; 64] = board.memory(at, 64).try_into().unwrap();
                     hscb[..12].fill(0);
                     hscb[0] = 3;
                     hscb[4] = 18;
-                    hscb[12..16].copy_from_slice(&(0x2f000u32 + 32 * u32::from(tag)).to_le_bytes());
+                    hscb[12..16]
+                        .copy_from_slice(&(self.layout.sense as u32 + 32 * u32::from(tag)).to_le_bytes());
                     hscb[16..20].copy_from_slice(&(18u32 | 0x8000_0000).to_le_bytes());
-                    let list = LISTS as u32 + u32::from(tag) * 1024;
+                    let list = self.layout.lists[usize::from(tag)] as u32;
                     hscb[20..24].copy_from_slice(&((list + 8) | 2).to_le_bytes());
                     hscb[24] = 0;
                     hscb[28] = 6;
                     // The command moves to the block that is next in line, and leaves its own for the one after.
                     let slot = self.next;
                     (hscb[27], hscb[31]) = (slot, tag);
-                    board.poke(HSCBS + 64 * u64::from(slot), &hscb);
-                    board.poke(SHARED + 256 + u64::from(self.qin), &[slot]);
+                    #[cfg(feature = "trace")]
+                    board.recorder.name(slot);
+                    board.poke(self.layout.hscbs + 64 * u64::from(slot), &hscb);
+                    board.poke(self.layout.shared + 256 + u64::from(self.qin), &[slot]);
                     self.next = tag;
                     self.qin = self.qin.wrapping_add(1);
                     self.sense_of.push((slot, tag));
@@ -406,6 +492,9 @@ impl Linux {
                     self.message.extend([0x20, board.get(0xbb)]);
                 }
                 self.message.append(&mut self.negotiate);
+                if !self.message_instead.is_empty() {
+                    self.message = std::mem::take(&mut self.message_instead);
+                }
                 self.message.reverse();
                 let control = board.get(0xb8);
                 board.set(0xb8, control & !0x10); // MK_MESSAGE is served
@@ -459,15 +548,58 @@ impl Linux {
             board.set(0xb8, 0);
             self.end(tag, End::Timeout);
             board.set(0x92, 4);
-            // Restart.
-            board.set(0x03, 0);
-            board.set(0x00, 0x12);
-            board.set(0x62, 0);
-            board.set(0x63, 0);
-            board.set(0x87, 0x02);
+            Self::restart(board);
+        } else if status & 0x08 != 0 && self.session.take().is_some() {
+            // The bus is free after our message, as it should be.
+            board.set(0x87, 0x06);
+            assert_eq!(board.get(0x87) & 4, 4);
+            let enabled = board.get(0x11);
+            board.set(0x11, enabled & !0x08);
+            board.set(0x0c, 0x08);
+            let (page, first) = (board.get(0x90), board.get(0x41));
+            let mut gone = vec![(page, board.get(0xbb))];
+            // Blocks of others that wait in the list of those that disconnected.
+            let (mut at, mut kept) = (first, Vec::new());
+            while at != 0xff {
+                board.set(0x90, at);
+                let tag = board.get(0xbb);
+                if self.victims.contains(&tag) {
+                    gone.push((at, tag))
+                } else {
+                    kept.push(at)
+                }
+                at = board.get(0xbf);
+            }
+            for (n, at) in kept.iter().enumerate() {
+                board.set(0x90, *at);
+                board.set(0xbf, kept.get(n + 1).copied().unwrap_or(0xff));
+            }
+            board.set(0x41, kept.first().copied().unwrap_or(0xff));
+            for (at, _) in &gone {
+                board.set(0x90, *at);
+                board.set(0xb8, 0);
+                board.set(0xbb, 0xff);
+                let free = board.get(0x42);
+                board.set(0xbf, free);
+                board.set(0x42, *at);
+            }
+            let mut tags = std::mem::take(&mut self.victims);
+            tags.push(gone[0].1);
+            tags.into_iter().for_each(|tag| self.end(tag, End::Aborted));
+            board.set(0x92, 5);
+            Self::restart(board);
         } else {
             panic!("SCSI interrupt {status:02x}");
         }
+    }
+
+    /// The program begins anew at its first instruction.
+    fn restart(board: &mut Board) {
+        board.set(0x03, 0);
+        board.set(0x00, 0x12);
+        board.set(0x62, 0);
+        board.set(0x63, 0);
+        board.set(0x87, 0x02);
     }
 
     /// Serves interrupts until `n` commands have ended; returns those.
@@ -496,6 +628,6 @@ impl Linux {
 
     /// Sense data that came with the last CHECK CONDITION of `tag`.
     pub(crate) fn sense(&self, board: &Board, tag: u8) -> Vec<u8> {
-        board.memory(0x2f000 + 32 * u64::from(tag), 18)
+        board.memory(self.layout.sense + 32 * u64::from(tag), 18)
     }
 }

@@ -3,10 +3,12 @@
 
 pub(crate) mod linux;
 pub(crate) mod program;
+#[cfg(feature = "trace")]
+pub(crate) mod record;
 
 use slotone_aic7870::{Aic7870, Aic7870Config};
 use slotone_block::memory::MemoryDisk;
-use slotone_block::{BlockBackend, DiskClient, perform};
+use slotone_block::{BlockBackend, Completion, DiskClient, perform};
 use slotone_bus::state::{StateReader, StateWriter};
 use slotone_bus::{At, Device, TestPort, WindowId};
 use slotone_scsi::{Disk, DiskConfig, Target};
@@ -25,6 +27,38 @@ pub(crate) struct Board {
     pub(crate) media: Media,
     pub(crate) now: u64,
     pub(crate) make: Box<dyn Fn() -> Aic7870>,
+    /// What happens to it while a driver waits.
+    pub(crate) trouble: Trouble,
+    /// Answers of slow media, and when they come.
+    held: Vec<(u64, Completion)>,
+    #[cfg(feature = "trace")]
+    pub(crate) recorder: record::Recorder,
+}
+
+/// Numbers for tests: splitmix64.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    pub(crate) fn below(&mut self, n: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (z ^ (z >> 31)) % n.max(1)
+    }
+}
+
+/// What disturbs a sequencer while its driver waits for an interrupt.
+#[derive(Debug, Clone, Default)]
+pub(crate) enum Trouble {
+    #[default]
+    None,
+    /// It is stopped after every instruction.
+    EveryInstruction,
+    /// It is stopped anywhere, goes some instructions one by one, has its state saved and restored, has its registers looked at; media
+    /// take up to so many nanoseconds longer than they said.
+    Random(Random, u64),
 }
 
 pub(crate) fn no_targets() -> [Option<Box<dyn Target>>; 16] {
@@ -57,7 +91,13 @@ impl Board {
             media: disks(ids).1,
             now: 0,
             make: Box::new(make),
+            trouble: Trouble::None,
+            held: Vec::new(),
+            #[cfg(feature = "trace")]
+            recorder: record::Recorder::default(),
         };
+        #[cfg(feature = "trace")]
+        this.recorder.listen(&mut this.aic);
         #[cfg(feature = "trace")]
         if let Ok(what) = std::env::var("AIC_TRACE") {
             this.aic.set_trace(|line| eprintln!("{line}"), what == "all");
@@ -115,6 +155,15 @@ impl Board {
         while let Some(request) = self.aic.next_request() {
             let medium = self.media[usize::from(request.unit)].as_deref();
             let done = perform(medium, request);
+            match &mut self.trouble {
+                Trouble::Random(random, most) if *most > 0 => {
+                    self.held.push((self.now + random.below(*most), done));
+                }
+                _ => self.aic.complete(done),
+            }
+        }
+        let now = self.now;
+        for (_, done) in self.held.extract_if(.., |(at, _)| *at <= now) {
             self.aic.complete(done);
         }
     }
@@ -140,12 +189,112 @@ impl Board {
             if self.line() {
                 return;
             }
-            match self.aic.next_deadline() {
-                Some(due) => self.advance(due.as_nanos().saturating_sub(self.now).max(1)),
-                None => panic!("nothing will ever happen again"),
+            self.disturb();
+            if self.line() {
+                return;
+            }
+            if matches!(self.trouble, Trouble::EveryInstruction) {
+                continue;
+            }
+            let held = self.held.iter().map(|(at, _)| *at).min();
+            match (self.aic.next_deadline().map(|due| due.as_nanos()), held) {
+                (None, None) => panic!("nothing will ever happen again"),
+                (due, held) => {
+                    let next = due.into_iter().chain(held).min().expect("one of them");
+                    self.advance(next.saturating_sub(self.now).max(1));
+                    self.carry();
+                }
             }
         }
         panic!("no interrupt");
+    }
+
+    /// No trouble any more.
+    pub(crate) fn be_quiet(&mut self) {
+        self.trouble = Trouble::None;
+        let control = self.get(0x60);
+        self.set(0x60, control & !0x04);
+        self.set(0x87, 0x02);
+    }
+
+    /// The sequencer is stopped by an interrupt, and its driver will start it again.
+    fn stopped(&mut self) -> bool {
+        self.get(0x91) & 0x0d != 0
+    }
+
+    /// One of the things that must not matter.
+    pub(crate) fn disturb(&mut self) {
+        let Trouble::Random(random, _) = &mut self.trouble else {
+            if matches!(self.trouble, Trouble::EveryInstruction) {
+                self.step();
+            }
+            return;
+        };
+        let (kind, amount) = (random.below(16), random.below(4_000));
+        match kind {
+            0..=3 => self.advance(amount),
+            4..=6 => {
+                self.set(0x87, 0x06);
+                assert_eq!(self.get(0x87) & 4, 4);
+                self.advance(amount);
+                if !self.stopped() {
+                    self.set(0x87, 0x02);
+                }
+            }
+            7..=10 => self.steps(amount / 50),
+            11 => self.save_restore(),
+            12 => {
+                let register =
+                    [0x00, 0x03, 0x0b, 0x0c, 0x12, 0x62, 0x64, 0x93, 0x94, 0xa0][amount as usize % 10];
+                self.get(register);
+            }
+            _ => {}
+        }
+    }
+
+    /// One instruction, unless an interrupt stopped it; nothing runs before the next call.
+    fn step(&mut self) {
+        let control = self.get(0x60);
+        if control & 0x04 == 0 {
+            self.set(0x87, 0x06);
+            self.set(0x60, control | 0x04);
+        }
+        if !self.stopped() {
+            self.step_from_pause();
+        }
+    }
+
+    fn step_from_pause(&mut self) {
+        let before = self.aic.instructions();
+        self.set(0x87, 0x02);
+        self.advance(1_200);
+        // It may be a slice of work ahead of the machine's time.
+        for _ in 0..100 {
+            if self.get(0x87) & 4 != 0 {
+                break;
+            }
+            self.advance(1_000);
+        }
+        assert_eq!(self.get(0x87) & 4, 4);
+        assert_eq!(self.aic.instructions(), before + 1, "one instruction");
+    }
+
+    /// Goes `n` instructions one by one, unless an interrupt stops them.
+    fn steps(&mut self, n: u64) {
+        self.set(0x87, 0x06);
+        let control = self.get(0x60);
+        self.set(0x60, control | 0x04);
+        for _ in 0..n {
+            if self.stopped() {
+                break;
+            }
+            self.step_from_pause();
+        }
+        let control = self.get(0x60);
+        self.set(0x60, control & !0x04);
+        if !self.stopped() {
+            self.set(0x87, 0x02);
+        }
     }
 
     /// Nothing is due any more.
@@ -170,8 +319,12 @@ impl Board {
         let bytes = self.saved();
         let mut other = (self.make)();
         other.restore(&mut StateReader::new(&bytes)).expect("its own state");
+        #[cfg(feature = "trace")]
+        self.recorder.listen(&mut other);
         self.aic = other;
         assert_eq!(self.saved(), bytes);
+        // What was on its way to the old one is lost; the new one asks again.
+        self.held.clear();
         self.carry();
     }
 
