@@ -13,7 +13,7 @@ use super::network::{FilesArg, PcapArg};
 
 /// The PC that Microsoft Virtual Server 2005 emulated. Without arguments it boots its built-in demonstration.
 #[derive(Debug, Parser)]
-#[command(name = "virtual-server-2005", version, max_term_width = 110)]
+#[command(name = "virtual-server-2005", version, max_term_width = 110, after_help = super::fault::HELP)]
 pub(crate) struct Args {
     /// Machine from a TOML file or a Virtual PC/Server .vmc; flags override
     #[arg(long, value_name = "FILE")]
@@ -60,7 +60,8 @@ pub(crate) struct Args {
     /// Second floppy drive
     #[arg(long, value_name = "PATH")]
     pub(crate) fdb: Option<PathBuf>,
-    /// Network card: none, internal[=NAME], external=IFACE, tap=IFACE, socket=PATH, nat[,forward=..]; up to 4
+    /// Network card: none, internal[=NAME], external=IFACE, tap=IFACE, socket=PATH, nat (the host's connections, without
+    /// privileges; with forward=tcp:HOST:GUEST, host=on, dns=ADDRESS, network=CIDR); up to 4
     #[arg(long, value_name = "MODE[,mac=..]")]
     pub(crate) nic: Vec<NicSpec>,
     /// DHCP server of an internal network (on unless NETWORK=off)
@@ -90,7 +91,7 @@ pub(crate) struct Args {
     /// Device ID of the host bridge
     #[arg(long, value_name = "7190|7192|1237")]
     pub(crate) chipset_id: Option<String>,
-    /// Break something on purpose: a device, or DEVICE=KIND; may repeat
+    /// Break something on purpose: a device, or DEVICE=KIND (see below); may repeat
     #[arg(long, value_name = "DEVICE[=KIND]")]
     pub(crate) fault: Vec<FaultArg>,
     /// What a triple fault does
