@@ -34,6 +34,7 @@ pub(crate) const DEVICES: Recipe = Recipe {
     files: &[],
     modules: &[
         "ata_piix",
+        "aic7xxx",
         "sd_mod",
         "sr_mod",
         "isofs",

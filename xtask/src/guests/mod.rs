@@ -247,7 +247,7 @@ impl Builder {
             let menu = GRUB_CFG
                 .replace("@TIMEOUT@", &timeout.to_string())
                 .replace("@FLAVOUR@", flavour.title)
-                .replace("@CMDLINE@", &format!("{APPEND} gt=ide"));
+                .replace("@CMDLINE@", &format!("{APPEND} gt=disk"));
             let data = test_files();
             let mut files: Vec<(&str, &[u8])> = vec![
                 ("boot/grub/grub.cfg", menu.as_bytes()),
