@@ -254,10 +254,10 @@ pub struct Completion {
 
 /// A controller whose requests the machine carries to media.
 ///
-/// The machine takes requests after every call into the device, performs them whenever it likes, and hands the result back before it
-/// next ticks the device at or after the request's `due`. The controller acts on a completion at its own tick
-/// (its `next_deadline` is the request's `due` while one is outstanding), so `complete` needs no bus. A restored controller
-/// offers its outstanding requests again.
+/// The machine takes requests after every call into the device, performs them whenever it likes and in any order that leaves what overlaps as it
+/// came, and hands the result back: before it next ticks the device at or after the request's `due`, or, if the medium is slow, later. The
+/// controller acts on a completion at its own tick (its `next_deadline` is the request's `due` while one is outstanding; one ticked too
+/// early asks for no tick until `complete`), so `complete` needs no bus. A restored controller offers its outstanding requests again.
 pub trait DiskClient {
     /// The next request that was not handed out yet.
     fn next_request(&mut self) -> Option<Request>;

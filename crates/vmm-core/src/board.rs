@@ -1,21 +1,22 @@
 //! The board: devices, the wires between them, memory and time. What the CPU is plugged into.
 
-use std::any::Any;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use slotone_block::{BlockBackend, DiskClient, perform};
+use slotone_block::BlockBackend;
 use slotone_bus::mem::{Memory, MemoryError};
 use slotone_bus::state::{StateError, StateReader};
 use slotone_bus::{Cx, Device, DmaFault, LentId, Pin, Port, ResetKind, VmInstant};
 use slotone_pci::ConfigPort;
 
 use crate::clock::{ClockMode, Timebase};
+use crate::disks::DiskPort;
 use crate::host_time::{HostTime, HostTimes};
 use crate::map::{AddressMap, Route};
 use crate::network::{Cable, Calls};
+use crate::pool::Pool;
 
 /// Names a device of a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -103,22 +104,15 @@ pub struct BoardStats {
     pub line_storms: u64,
 }
 
-type AsDiskClient = fn(&mut dyn Device) -> Option<&mut dyn DiskClient>;
-
-struct DiskPort {
-    client: AsDiskClient,
-    media: Vec<Option<Arc<dyn BlockBackend>>>,
-}
-
-struct Slot {
+pub(crate) struct Slot {
     name: String,
     /// Taken out while the device is being called, so that it can never be re-entered.
-    device: Option<Box<dyn Device>>,
+    pub(crate) device: Option<Box<dyn Device>>,
     pci_slot: Option<u8>,
     generation: slotone_bus::Generation,
     deadline: Option<VmInstant>,
     lent: Vec<(LentId, Memory)>,
-    disk: Option<DiskPort>,
+    pub(crate) disk: Option<DiskPort>,
     /// Taken out with the device.
     cable: Option<Box<Cable>>,
     /// Nets driven by this device: (pin, net, bit in the net's sources).
@@ -137,7 +131,7 @@ impl fmt::Debug for Slot {
 /// Devices, wires, memory and time.
 #[derive(Debug)]
 pub(crate) struct Board {
-    slots: Vec<Slot>,
+    pub(crate) slots: Vec<Slot>,
     nets: Vec<Net>,
     pub(crate) ram: Memory,
     pub(crate) map: AddressMap,
@@ -164,7 +158,9 @@ pub(crate) struct Board {
     /// Run no further than this virtual time.
     pub(crate) limit: VmInstant,
     pub(crate) stats: BoardStats,
-    host_times: HostTimes,
+    pub(crate) host_times: HostTimes,
+    /// Threads for slow media.
+    pub(crate) pool: Pool,
     /// Network ports that have called.
     pub(crate) calls: Calls,
     pub(crate) answering: bool,
@@ -210,6 +206,7 @@ impl Board {
             limit: VmInstant::MAX,
             stats: BoardStats::default(),
             host_times: HostTimes::default(),
+            pool: Pool::default(),
             calls: Calls::default(),
             answering: false,
         })
@@ -257,6 +254,11 @@ impl Board {
         Ok(())
     }
 
+    /// Before devices get another state: none of them hears of what it asked in this one.
+    pub(crate) fn before_restore(&mut self) {
+        self.pool.forget();
+    }
+
     pub(crate) fn restore_device(&mut self, id: DeviceId, r: &mut StateReader<'_>) -> Result<(), StateError> {
         match self.slots[usize::from(id.0)].device.as_deref_mut() {
             Some(device) => device.restore(r),
@@ -277,31 +279,9 @@ impl Board {
         self.settle_levels(Tell::None);
     }
 
-    pub(crate) fn attach_media<T: Device + DiskClient>(
-        &mut self,
-        id: DeviceId,
-        media: Vec<Option<Arc<dyn BlockBackend>>>,
-    ) {
-        let client: AsDiskClient = |device| {
-            let any: &mut dyn Any = device;
-            any.downcast_mut::<T>().map(|t| t as &mut dyn DiskClient)
-        };
-        self.slots[usize::from(id.0)].disk = Some(DiskPort { client, media });
-        self.carry_disk_requests(id.0);
-    }
-
-    /// Replaces the medium of a drive; the caller tells the drive.
-    pub(crate) fn set_medium(&mut self, id: DeviceId, unit: usize, medium: Option<Arc<dyn BlockBackend>>) {
-        if let Some(disk) = &mut self.slots[usize::from(id.0)].disk
-            && let Some(place) = disk.media.get_mut(unit)
-        {
-            *place = medium;
-        }
-    }
-
     /// Every medium attached, in a fixed order.
     pub(crate) fn media(&self) -> impl Iterator<Item = &Arc<dyn BlockBackend>> {
-        self.slots.iter().filter_map(|s| s.disk.as_ref()).flat_map(|d| d.media.iter().flatten())
+        self.slots.iter().filter_map(|s| s.disk.as_ref()).flat_map(DiskPort::media)
     }
 
     /// Connects an output pin to a sink. Several sources of one sink are ORed.
@@ -350,6 +330,10 @@ impl Board {
     }
 
     // ---- devices ----
+
+    pub(crate) fn slot_mut(&mut self, index: u16) -> &mut Slot {
+        &mut self.slots[usize::from(index)]
+    }
 
     pub(crate) fn ids(&self) -> impl Iterator<Item = (DeviceId, &str)> {
         self.slots.iter().enumerate().map(|(i, s)| (DeviceId(i as u16), s.name.as_str()))
@@ -447,7 +431,7 @@ impl Board {
         self.update_deadline(index);
     }
 
-    fn update_deadline(&mut self, index: u16) {
+    pub(crate) fn update_deadline(&mut self, index: u16) {
         let slot = &mut self.slots[usize::from(index)];
         let device = slot.device.as_deref().and_then(Device::next_deadline);
         let deadline = match &slot.cable {
@@ -458,21 +442,6 @@ impl Board {
             slot.deadline = deadline;
             self.find_next();
         }
-    }
-
-    fn carry_disk_requests(&mut self, index: u16) {
-        let slot = &mut self.slots[usize::from(index)];
-        let (Some(disk), Some(device)) = (&slot.disk, slot.device.as_deref_mut()) else { return };
-        let Some(client) = (disk.client)(device) else { return };
-        while let Some(request) = client.next_request() {
-            let medium = disk.media.get(usize::from(request.unit)).and_then(|m| m.as_deref());
-            self.stats.disk_requests += 1;
-            self.stats.disk_bytes += request.data.len() as u64;
-            let started = self.host_times.long();
-            client.complete(perform(medium, request));
-            self.host_times.done(index, started);
-        }
-        self.update_deadline(index);
     }
 
     fn settle_lines(&mut self) {
@@ -548,7 +517,11 @@ impl Board {
 
     pub(crate) fn reset_devices(&mut self, kind: ResetKind) {
         for i in 0..self.slots.len() as u16 {
-            if let Some(device) = self.slots[usize::from(i)].device.as_deref_mut() {
+            let slot = self.slot_mut(i);
+            if let Some(disk) = &mut slot.disk {
+                disk.forget_requests();
+            }
+            if let Some(device) = slot.device.as_deref_mut() {
                 device.reset(kind);
             }
             self.after_call(i);

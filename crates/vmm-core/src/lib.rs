@@ -10,12 +10,14 @@ mod board;
 mod builder;
 mod clock;
 mod cpu_bus;
+mod disks;
 mod firmware;
 mod host_time;
 mod linux;
 mod machine;
 mod map;
 mod network;
+mod pool;
 mod save;
 pub mod vs2005;
 

@@ -249,7 +249,8 @@ impl Machine {
     fn idle(&mut self, interruptible: bool, limit: VmInstant) -> Option<RunExit> {
         let due = self.board.next_deadline().filter(|_| interruptible);
         let retired = self.cpu.retired();
-        if due.is_none() && !self.wait_for_host {
+        let disks = interruptible && self.board.pool.out() > 0;
+        if due.is_none() && !disks && !self.wait_for_host {
             let ticks = self.board.stats.ticks;
             self.board.sync(retired);
             // Devices that were due meanwhile may have more to say than it seemed.
@@ -362,7 +363,7 @@ impl Machine {
         })
     }
 
-    /// Puts another medium into a drive of a disk controller, or takes it out. The drive itself is told through
+    /// Puts another medium into a drive of a disk controller, or takes it out; waits until the old one has done what it was asked. The drive itself is told through
     /// [`Machine::with`] (`PciIde::insert`, `PciIde::eject`).
     pub fn set_medium(&mut self, controller: DeviceId, unit: usize, medium: Option<Arc<dyn BlockBackend>>) {
         self.board.set_medium(controller, unit, medium);

@@ -126,6 +126,7 @@ impl Board {
     }
 
     pub(crate) fn set_doorbell(&mut self, doorbell: Doorbell) {
+        self.pool.set_doorbell(Arc::clone(&doorbell));
         self.calls.doorbell = Some(doorbell);
         let ids: Vec<DeviceId> = self.cables().map(|(id, _)| id).collect();
         ids.into_iter().for_each(|id| self.wire_doorbell(id));
@@ -138,7 +139,7 @@ impl Board {
         }
     }
 
-    /// Serves the cards whose ports have called. Cards of one machine that answer each other are served in turns, and what is still
+    /// Tells disk controllers what was done for them and serves the cards whose ports have called. Cards of one machine that answer each other are served in turns, and what is still
     /// to do after many of them waits for the next look.
     pub(crate) fn answer_calls(&mut self) {
         const TURNS: u32 = 64;
@@ -146,6 +147,7 @@ impl Board {
             return;
         }
         self.answering = true;
+        self.take_completions();
         for _ in 0..TURNS {
             let called = self.calls.take();
             if called == 0 {

@@ -1,7 +1,7 @@
 //! Saved states, and the hash that tells two runs apart.
 
 use sha2::{Digest, Sha256};
-use slotone_block::read_exact;
+use slotone_block::{BlockBackend, BlockError, SECTOR, read_exact};
 use slotone_bus::VmInstant;
 use slotone_bus::cpu::CpuState;
 use slotone_bus::mem::{Memory, PAGE_SIZE};
@@ -58,8 +58,9 @@ fn restore_memory(memory: &mut Memory, r: &mut StateReader<'_>) -> Result<(), St
 
 impl Machine {
     /// The whole machine but for its disks: CPU, memory, devices, time. Between two [`Machine::run`]s only, which is the only time
-    /// one can call it.
+    /// one can call it. Waits for disk requests that are being carried out; the controllers keep them, and ask again in a restored machine.
     pub fn save(&self) -> Vec<u8> {
+        self.board.pool.wait();
         let mut w = StateWriter::new();
         let devices = self.board.ids().count() as u32;
         let now = self.board.now();
@@ -86,6 +87,7 @@ impl Machine {
     /// # Errors
     /// [`StateError`]; the machine is then in no defined state and is reset.
     pub fn restore(&mut self, bytes: &[u8]) -> Result<(), StateError> {
+        self.board.before_restore();
         let result = self.try_restore(&mut StateReader::new(bytes));
         if result.is_err() {
             self.reset();
@@ -127,9 +129,11 @@ impl Machine {
 
     /// SHA-256 over CPU, memory, device states, time and the content of every disk: equal for two runs that are the same run.
     ///
+    /// Sectors with medium errors count as such.
+    ///
     /// # Errors
-    /// [`slotone_block::BlockError`] if a disk cannot be read.
-    pub fn state_hash(&self) -> Result<[u8; 32], slotone_block::BlockError> {
+    /// [`BlockError`] if a disk cannot be read for another reason.
+    pub fn state_hash(&self) -> Result<[u8; 32], BlockError> {
         let mut hash = Sha256::new();
         hash.update(self.save());
         let mut buffer = vec![0; 1 << 20];
@@ -138,11 +142,55 @@ impl Machine {
             let mut at = 0;
             while at < capacity {
                 let n = (capacity - at).min(buffer.len() as u64) as usize;
-                read_exact(&**medium, at, &mut buffer[..n])?;
-                hash.update(&buffer[..n]);
+                hash_piece(&mut hash, &**medium, at, &mut buffer[..n])?;
                 at += n as u64;
             }
         }
         Ok(hash.finalize().into())
+    }
+}
+
+/// The bytes of a medium from `at` on; of a sector that it cannot read, that it cannot.
+fn hash_piece(
+    hash: &mut Sha256,
+    medium: &dyn BlockBackend,
+    at: u64,
+    buffer: &mut [u8],
+) -> Result<(), BlockError> {
+    match read_exact(medium, at, buffer) {
+        Ok(()) => hash.update(&*buffer),
+        Err(BlockError::Medium { .. }) => {
+            for (sector, at) in buffer.chunks_mut(SECTOR as usize).zip((at..).step_by(SECTOR as usize)) {
+                match read_exact(medium, at, sector) {
+                    Ok(()) => hash.update(&*sector),
+                    Err(BlockError::Medium { .. }) => hash.update(b"unreadable"),
+                    Err(other) => return Err(other),
+                }
+            }
+        }
+        Err(other) => return Err(other),
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use slotone_block::layers::{ErrorLayer, On};
+    use slotone_block::memory::MemoryDisk;
+
+    #[test]
+    fn sectors_with_errors_have_a_hash() {
+        let hash = |bad: std::ops::Range<u64>| {
+            let medium = ErrorLayer::new(MemoryDisk::from_bytes(&[7; 4096])).bad(bad, On::Both);
+            let mut hash = Sha256::new();
+            hash_piece(&mut hash, &medium, 0, &mut [0; 4096]).expect("a hash");
+            hash.finalize()
+        };
+        assert_eq!(hash(0..0), Sha256::digest([7; 4096]));
+        assert_eq!(hash(512..1024), hash(512..1024));
+        assert!(hash(512..1024) != hash(0..512) && hash(512..1024) != hash(512..1536));
+        let medium = MemoryDisk::new(512);
+        assert!(hash_piece(&mut Sha256::new(), &medium, 0, &mut [0; 4096]).is_err());
     }
 }

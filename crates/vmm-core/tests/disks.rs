@@ -1,0 +1,550 @@
+//! Slow media: the machine runs on while threads carry its requests out, and nothing comes in another order than it must.
+//!
+//! The media here do nothing until the test lets them; no test depends on how fast anything is.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use slotone_block::memory::MemoryDisk;
+use slotone_block::{BlockBackend, Completion, DiskClient, MediumInfo, Operation, Outcome, Request, Result};
+use slotone_bus::state::{Encode, StateError, StateReader, StateWriter};
+use slotone_bus::{
+    At, Cx, Device, Generation, Inspector, Pin, PinLevels, ResetKind, VmInstant, Window, WindowId,
+};
+use slotone_vmm_core::{
+    ClockMode, DeviceId, Machine, Remote, RunExit, Sink, VirtualServer2005, virtual_server_2005,
+};
+
+/// How long a test waits for what must come, on the busiest host.
+const PATIENCE: Duration = Duration::from_secs(60);
+const IRQ: Pin = Pin(0);
+/// A port of the controller that the guest can reach by `OUT imm8, AL`.
+const PORT: u16 = 0xe0;
+
+/// A controller of many drives that passes requests on, and raises its pin when one has been completed and the guest knows what to do then. A write to its port takes it back and stops the machine.
+struct Controller {
+    windows: [Window; 1],
+    asked: VecDeque<Request>,
+    /// Handed out and not completed.
+    out: BTreeMap<u64, Request>,
+    done: Vec<Completion>,
+    unknown: usize,
+    news: bool,
+    next: u64,
+    written: u64,
+    /// The guest has a handler.
+    armed: bool,
+    remote: Option<Remote>,
+}
+
+impl Controller {
+    fn new() -> Self {
+        Self {
+            windows: [Window::io(WindowId(0), PORT, 1)],
+            asked: VecDeque::new(),
+            out: BTreeMap::new(),
+            done: Vec::new(),
+            unknown: 0,
+            news: false,
+            next: 0,
+            written: 0,
+            armed: false,
+            remote: None,
+        }
+    }
+
+    fn ask(&mut self, unit: u8, operation: Operation, offset: u64, data: Vec<u8>) -> u64 {
+        self.next += 1;
+        self.asked.push_back(Request { id: self.next, unit, operation, offset, data, due: 0 });
+        self.next
+    }
+}
+
+impl Device for Controller {
+    fn windows(&self) -> (Generation, &[Window]) {
+        (Generation(0), &self.windows)
+    }
+    fn read(&mut self, _: &mut Cx<'_>, _: At, data: &mut [u8]) {
+        data.fill(0);
+    }
+    fn write(&mut self, cx: &mut Cx<'_>, _: At, _: &[u8]) {
+        self.written += 1;
+        cx.line(IRQ, false);
+        self.remote.as_ref().unwrap().stop();
+    }
+    fn levels(&self) -> PinLevels {
+        PinLevels::default()
+    }
+    fn next_deadline(&self) -> Option<VmInstant> {
+        self.news.then_some(VmInstant::ZERO)
+    }
+    fn tick(&mut self, cx: &mut Cx<'_>) {
+        self.news = false;
+        cx.line(IRQ, self.armed);
+    }
+    /// Forgets what it asked, and its numbers begin anew: what a machine must not be confused by.
+    fn reset(&mut self, _: ResetKind) {
+        *self = Self { remote: self.remote.take(), ..Self::new() };
+    }
+    fn save(&self, w: &mut StateWriter) {
+        self.next.encode(w);
+        let open: Vec<&Request> = self.out.values().chain(&self.asked).collect();
+        (open.len() as u64).encode(w);
+        for r in open {
+            assert_eq!(r.operation, Operation::Read);
+            (r.id << 8 | u64::from(r.unit)).encode(w);
+            r.offset.encode(w);
+            (r.data.len() as u64).encode(w);
+        }
+    }
+    fn restore(&mut self, r: &mut StateReader<'_>) -> std::result::Result<(), StateError> {
+        self.reset(ResetKind::Power);
+        self.next = u64::decode(r)?;
+        for _ in 0..u64::decode(r)? {
+            let (id, offset, len) = (u64::decode(r)?, u64::decode(r)?, u64::decode(r)?);
+            let data = vec![0; len as usize];
+            let (id, unit) = (id >> 8, id as u8);
+            self.asked.push_back(Request { id, unit, operation: Operation::Read, offset, data, due: 0 });
+        }
+        Ok(())
+    }
+    fn inspect(&self, _: &mut Inspector<'_>) {}
+}
+
+impl DiskClient for Controller {
+    fn next_request(&mut self) -> Option<Request> {
+        let request = self.asked.pop_front()?;
+        self.out.insert(request.id, request.clone());
+        Some(request)
+    }
+    fn complete(&mut self, completion: Completion) {
+        match self.out.remove(&completion.id) {
+            Some(_) => self.done.push(completion),
+            None => self.unknown += 1,
+        }
+        self.news = true;
+    }
+}
+
+/// What a medium was asked: its operation and first byte.
+type Op = (char, u64);
+
+#[derive(Debug, Default)]
+struct GateState {
+    shut: bool,
+    /// What may go goes at once.
+    fast: bool,
+    panics: bool,
+    /// What came in, in order.
+    entered: Vec<Op>,
+    /// What may go.
+    let_go: Vec<Op>,
+}
+
+impl GateState {
+    fn may_go(&mut self, op: Op) -> bool {
+        let at = self.let_go.iter().position(|o| *o == op);
+        at.map(|at| self.let_go.remove(at)).is_some()
+    }
+}
+
+/// A medium that is slow and, once it is shut, lets nothing go before it is told to.
+#[derive(Debug)]
+struct Gate {
+    disk: MemoryDisk,
+    state: Mutex<GateState>,
+    changed: Condvar,
+}
+
+impl Gate {
+    fn new() -> Arc<Self> {
+        let disk = MemoryDisk::new(1 << 20);
+        Arc::new(Self { disk, state: Mutex::default(), changed: Condvar::new() })
+    }
+
+    fn pass(&self, op: Op) {
+        let mut state = self.state.lock().unwrap();
+        if !state.shut {
+            drop(state);
+            std::thread::sleep(Duration::from_millis(1));
+            return;
+        }
+        state.entered.push(op);
+        self.changed.notify_all();
+        if std::mem::take(&mut state.panics) {
+            drop(state);
+            panic!("a medium that panics, as the test wants it");
+        }
+        while !state.may_go(op) {
+            let (next, late) = self.changed.wait_timeout(state, PATIENCE).unwrap();
+            assert!(!late.timed_out(), "nobody lets {op:?} go");
+            state = next;
+        }
+        let fast = state.fast;
+        drop(state);
+        if !fast {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn let_go(&self, ops: &[Op]) {
+        self.state.lock().unwrap().let_go.extend(ops);
+        self.changed.notify_all();
+    }
+
+    /// Waits until so many operations have come in, and returns them all.
+    fn entered(&self, n: usize) -> Vec<Op> {
+        let mut state = self.state.lock().unwrap();
+        while state.entered.len() < n {
+            let (next, late) = self.changed.wait_timeout(state, PATIENCE).unwrap();
+            assert!(!late.timed_out(), "{n} operations do not come: {:?}", next.entered);
+            state = next;
+        }
+        state.entered.clone()
+    }
+}
+
+impl BlockBackend for Gate {
+    fn info(&self) -> &MediumInfo {
+        self.disk.info()
+    }
+    fn read_at(&self, offset: u64, bufs: &mut [std::io::IoSliceMut<'_>]) -> Result<()> {
+        self.pass(('r', offset));
+        self.disk.read_at(offset, bufs)
+    }
+    fn write_at(&self, offset: u64, bufs: &[std::io::IoSlice<'_>], fua: bool) -> Result<()> {
+        self.pass(('w', offset));
+        self.disk.write_at(offset, bufs, fua)
+    }
+    fn flush(&self) -> Result<()> {
+        self.pass(('f', 0));
+        self.disk.flush()
+    }
+}
+
+struct Bench {
+    machine: Machine,
+    id: DeviceId,
+    gates: Vec<Arc<Gate>>,
+}
+
+impl Bench {
+    /// A machine with a controller and so many drives, which have been slow already.
+    fn new(drives: usize, clock: ClockMode) -> Self {
+        let config = VirtualServer2005 { memory_mib: 4, clock, ..VirtualServer2005::new() };
+        let mut builder = virtual_server_2005(&config).unwrap();
+        let id = builder.add("controller", Controller::new()).unwrap();
+        let gates: Vec<Arc<Gate>> = (0..drives).map(|_| Gate::new()).collect();
+        let media = gates.iter().map(|g| Some(Arc::clone(g) as Arc<dyn BlockBackend>)).collect();
+        builder.media::<Controller>(id, media).wire(id, IRQ, Sink::CpuNmi);
+        let mut machine = builder.build().unwrap();
+        let remote = machine.remote();
+        machine.with(id, |c: &mut Controller, _| c.remote = Some(remote));
+        let mut this = Self { machine, id, gates };
+        for unit in 0..drives as u8 {
+            for operation in [Operation::Read, Operation::Write { fua: false }, Operation::Flush] {
+                this.ask(unit, operation, 0, vec![0; 512]);
+            }
+            this.gates[usize::from(unit)].state.lock().unwrap().shut = true;
+        }
+        let done = this.take_done();
+        assert_eq!(done.len(), 3 * drives, "what is slow for the first time is carried out at once");
+        this
+    }
+
+    fn ask(&mut self, unit: u8, operation: Operation, offset: u64, data: Vec<u8>) -> u64 {
+        self.machine.with(self.id, |c: &mut Controller, _| c.ask(unit, operation, offset, data)).unwrap()
+    }
+
+    fn read(&mut self, unit: u8, offset: u64) -> u64 {
+        self.ask(unit, Operation::Read, offset, vec![0; 512])
+    }
+
+    fn write(&mut self, unit: u8, offset: u64, byte: u8, len: usize) -> u64 {
+        self.ask(unit, Operation::Write { fua: false }, offset, vec![byte; len])
+    }
+
+    fn controller(&self) -> &Controller {
+        self.machine.device(self.id).unwrap()
+    }
+
+    fn take_done(&mut self) -> Vec<Completion> {
+        self.machine.with(self.id, |c: &mut Controller, _| std::mem::take(&mut c.done)).unwrap()
+    }
+
+    /// Runs the machine until so many requests are completed.
+    fn run_for(&mut self, completions: usize) {
+        let began = Instant::now();
+        while self.controller().done.len() < completions {
+            assert!(began.elapsed() < PATIENCE, "{completions} completions do not come");
+            self.run_some();
+        }
+    }
+
+    /// A millisecond.
+    fn run_some(&mut self) {
+        let until = self.machine.now() + 1_000_000;
+        assert_eq!(self.machine.run(until), RunExit::Limit);
+    }
+}
+
+#[test]
+fn the_processor_runs_while_a_request_is_out() {
+    let mut b = Bench::new(1, ClockMode::Real);
+    b.read(0, 512);
+    b.gates[0].entered(1);
+    let before = b.machine.retired();
+    for _ in 0..20 {
+        b.run_some();
+    }
+    assert!(b.machine.retired() > before + 1_000, "{}", b.machine.retired() - before);
+    assert!(b.take_done().is_empty());
+    b.gates[0].let_go(&[('r', 512)]);
+    b.run_for(1);
+    assert_eq!(b.take_done()[0].outcome, Outcome::Done);
+}
+
+#[test]
+fn many_requests_of_many_drives_are_out_at_once() {
+    let mut b = Bench::new(4, ClockMode::Real);
+    for unit in 0..4 {
+        b.read(unit, 512);
+        b.read(unit, 4096);
+    }
+    for gate in &b.gates {
+        gate.entered(2);
+    }
+    // Another order than they came in.
+    for gate in b.gates.iter().rev() {
+        gate.let_go(&[('r', 4096), ('r', 512)]);
+    }
+    b.run_for(8);
+}
+
+#[test]
+fn what_overlaps_stays_in_order_and_a_flush_waits_for_writes() {
+    let mut b = Bench::new(2, ClockMode::Real);
+    let first = b.write(0, 512, 1, 1024);
+    let second = b.write(0, 1024, 2, 1024);
+    let behind = b.read(0, 1536);
+    // None of these has to wait: other bytes, another drive.
+    let elsewhere = b.read(0, 8192);
+    b.write(0, 16384, 3, 512);
+    let flush = b.ask(0, Operation::Flush, 0, Vec::new());
+    b.read(1, 1024);
+    let gates = b.gates.clone();
+    gates[1].entered(1);
+    let mut came = gates[0].entered(3);
+    came.sort_unstable();
+    assert_eq!(came, [('r', 8192), ('w', 512), ('w', 16384)]);
+    gates[0].let_go(&[('r', 8192)]);
+    gates[1].let_go(&[('r', 1024)]);
+    b.run_for(2);
+    assert_eq!(gates[0].entered(3).len(), 3, "nothing else began");
+    gates[0].let_go(&[('w', 512)]);
+    assert_eq!(gates[0].entered(4)[3], ('w', 1024));
+    gates[0].let_go(&[('w', 1024)]);
+    // The read goes on; the flush still waits for the write elsewhere.
+    assert_eq!(gates[0].entered(5)[4], ('r', 1536));
+    gates[0].let_go(&[('r', 1536), ('w', 16384)]);
+    assert_eq!(gates[0].entered(6)[5], ('f', 0));
+    gates[0].let_go(&[('f', 0)]);
+    b.run_for(7);
+    let done = b.take_done();
+    assert!(done.iter().all(|d| d.outcome == Outcome::Done));
+    let at = |id| done.iter().position(|d| d.id == id).unwrap();
+    assert!(at(first) < at(second) && at(second) < at(behind) && at(second) < at(flush));
+    assert!(at(elsewhere) < at(first));
+    assert_eq!(done[at(behind)].data, [2; 512]);
+}
+
+/// A medium is slow for what it was slow for: here a write is out, and a fast read of the same bytes still comes after it.
+#[test]
+fn a_fast_request_does_not_overtake_a_slow_one_of_its_bytes() {
+    let mut b = Bench::new(1, ClockMode::Real);
+    b.write(0, 1024, 7, 512);
+    b.gates[0].entered(1);
+    b.gates[0].state.lock().unwrap().fast = true;
+    // Reads of other bytes become fast, and are then carried out in the call that asks for them.
+    let began = Instant::now();
+    loop {
+        b.gates[0].let_go(&[('r', 512)]);
+        b.read(0, 512);
+        if b.take_done().len() == 1 {
+            break;
+        }
+        b.run_for(1);
+        b.take_done();
+        assert!(began.elapsed() < PATIENCE);
+    }
+    b.gates[0].let_go(&[('r', 1024)]);
+    b.read(0, 1024);
+    assert!(b.take_done().is_empty());
+    b.gates[0].let_go(&[('w', 1024)]);
+    b.run_for(2);
+    assert_eq!(b.take_done()[1].data, [7; 512]);
+}
+
+#[test]
+fn a_halted_machine_is_woken() {
+    let mut b = Bench::new(1, ClockMode::Real);
+    b.machine.physical_write(0x7c00, &[0xfb, 0xf4, 0xeb, 0xfd]); // STI; again: HLT; JMP again
+    b.machine.physical_write(0x7d00, &[0xe6, PORT as u8, 0xcf]); // OUT PORT,AL; IRET
+    b.machine.physical_write(4 * 2, &[0x00, 0x7d, 0x00, 0x00]);
+    let mut cpu = b.machine.cpu().save();
+    (cpu.segments[1].base, cpu.segments[1].selector, cpu.eip) = (0, 0, 0x7c00);
+    (cpu.segments[2].base, cpu.segments[2].selector, cpu.gpr[4]) = (0, 0, 0x7000);
+    b.machine.cpu_mut().load(&cpu).unwrap();
+    let soon = b.machine.now() + 1_000_000;
+    assert_eq!(b.machine.run(soon), RunExit::Dead, "nothing is out that could end the halt");
+    b.machine.with(b.id, |c: &mut Controller, _| c.armed = true);
+    let gate = Arc::clone(&b.gates[0]);
+    const ROUNDS: u32 = 40;
+    // Without the call the machine would look only every 100 ms.
+    let began = Instant::now();
+    for n in 1..=ROUNDS {
+        b.read(0, 512);
+        gate.entered(n as usize);
+        let gate = Arc::clone(&gate);
+        let slow = std::thread::spawn(move || {
+            std::thread::yield_now();
+            gate.let_go(&[('r', 512)]);
+        });
+        assert_eq!(b.machine.run(VmInstant::MAX), RunExit::Stopped);
+        slow.join().unwrap();
+        assert_eq!((b.controller().done.len(), b.controller().written), (n as usize, u64::from(n)));
+    }
+    assert!(began.elapsed() < Duration::from_millis(50) * ROUNDS, "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_medium_that_panics_has_failed_and_nothing_else_has() {
+    let mut b = Bench::new(1, ClockMode::Real);
+    b.gates[0].state.lock().unwrap().panics = true;
+    // The medium's lock is not held in its panic; ours neither.
+    let bad = b.write(0, 512, 1, 512);
+    let good = b.read(0, 512);
+    b.gates[0].let_go(&[('r', 512)]);
+    b.run_for(2);
+    let done = b.take_done();
+    assert_eq!((done[0].id, done[0].outcome), (bad, Outcome::MediumError));
+    assert_eq!((done[1].id, done[1].outcome, done[1].data.len()), (good, Outcome::Done, 512));
+}
+
+#[test]
+fn a_machine_that_is_dropped_waits_for_what_was_begun_and_drops_the_rest() {
+    let mut b = Bench::new(1, ClockMode::Real);
+    b.write(0, 512, 1, 512);
+    b.write(0, 512, 2, 512);
+    let gate = Arc::clone(&b.gates[0]);
+    gate.entered(1);
+    let (sender, dropped) = std::sync::mpsc::channel();
+    let dropper = std::thread::spawn(move || {
+        drop(b);
+        sender.send(()).unwrap();
+    });
+    assert!(dropped.recv_timeout(Duration::from_millis(50)).is_err(), "a write is being carried out");
+    gate.let_go(&[('w', 512)]);
+    dropped.recv_timeout(PATIENCE).unwrap();
+    dropper.join().unwrap();
+    assert_eq!(gate.entered(1), [('w', 512)], "the second was not begun");
+    assert_eq!(Arc::strong_count(&gate), 1, "nobody has the medium any more");
+    let mut data = [0; 512];
+    slotone_block::read_exact(&gate.disk, 512, &mut data).unwrap();
+    assert_eq!(data, [1; 512]);
+}
+
+#[test]
+fn a_state_is_saved_when_nothing_is_out_and_asks_again_when_restored() {
+    let mut b = Bench::new(1, ClockMode::Real);
+    let gate = Arc::clone(&b.gates[0]);
+    let id = b.read(0, 512);
+    gate.entered(1);
+    let saver = {
+        let gate = Arc::clone(&gate);
+        std::thread::spawn(move || gate.let_go(&[('r', 512)]))
+    };
+    let saved = b.machine.save();
+    saver.join().unwrap();
+    assert_eq!(b.controller().out.len(), 1, "the controller has not heard of it");
+    b.run_for(1);
+    b.take_done();
+
+    // Another request, of the number that the restored controller gives out next: it is forgotten.
+    let later = b.read(0, 1024);
+    assert_eq!(later, id + 1);
+    gate.entered(2);
+    let restorer = {
+        let gate = Arc::clone(&gate);
+        std::thread::spawn(move || gate.let_go(&[('r', 1024)]))
+    };
+    b.machine.restore(&saved).unwrap();
+    restorer.join().unwrap();
+    let remote = b.machine.remote();
+    b.machine.with(b.id, |c: &mut Controller, _| c.remote = Some(remote));
+    assert_eq!(gate.entered(3)[2], ('r', 512), "asked again");
+    slotone_block::write_all(&gate.disk, 2048, &[9; 512]).unwrap();
+    assert_eq!(b.read(0, 2048), later);
+    gate.let_go(&[('r', 512), ('r', 2048)]);
+    b.run_for(2);
+    let done = b.take_done();
+    let data = |id| done.iter().find(|d| d.id == id).unwrap().data.clone();
+    assert_eq!((data(id), data(later)), (vec![0; 512], vec![9; 512]));
+    assert_eq!(b.controller().unknown, 0);
+}
+
+#[test]
+fn after_a_reset_old_answers_are_nobodys() {
+    let mut b = Bench::new(1, ClockMode::Real);
+    let before = b.machine.with(b.id, |c: &mut Controller, _| std::mem::take(&mut c.next)).unwrap();
+    assert!(before > 0);
+    let old = b.read(0, 512);
+    b.gates[0].entered(1);
+    b.machine.reset();
+    let new = b.read(0, 1024);
+    assert_eq!(old, new, "this controller counts anew");
+    b.gates[0].entered(2);
+    slotone_block::write_all(&b.gates[0].disk, 1024, &[5; 512]).unwrap();
+    b.gates[0].let_go(&[('r', 512)]);
+    for _ in 0..10 {
+        b.run_some();
+    }
+    assert!(b.take_done().is_empty());
+    b.gates[0].let_go(&[('r', 1024)]);
+    b.run_for(1);
+    assert_eq!(b.take_done()[0].data, [5; 512]);
+}
+
+#[test]
+fn a_medium_leaves_its_drive_when_it_has_done_what_it_was_asked() {
+    let mut b = Bench::new(1, ClockMode::Real);
+    let gate = Arc::clone(&b.gates[0]);
+    b.gates.clear();
+    b.write(0, 512, 1, 512);
+    b.write(0, 512, 2, 512);
+    gate.entered(1);
+    let other = {
+        let gate = Arc::clone(&gate);
+        std::thread::spawn(move || gate.let_go(&[('w', 512); 2]))
+    };
+    b.machine.set_medium(b.id, 0, None);
+    other.join().unwrap();
+    assert_eq!((gate.entered(2).len(), Arc::strong_count(&gate)), (2, 1));
+    b.read(0, 512);
+    b.run_for(3);
+    let outcomes: Vec<Outcome> = b.take_done().iter().map(|d| d.outcome).collect();
+    // What is not in the drive answers at once.
+    assert_eq!(outcomes, [Outcome::NotReady, Outcome::Done, Outcome::Done]);
+}
+
+#[test]
+fn with_the_counted_clock_everything_is_done_in_its_call() {
+    let mut b = Bench::new(1, ClockMode::Counted);
+    let ops = [('w', 512), ('r', 512), ('f', 0)];
+    b.gates[0].let_go(&ops);
+    b.write(0, 512, 1, 512);
+    b.read(0, 512);
+    b.ask(0, Operation::Flush, 0, Vec::new());
+    assert_eq!((b.take_done().len(), b.gates[0].entered(3)), (3, ops.to_vec()));
+}
