@@ -3,6 +3,7 @@
 
 pub(crate) mod linux;
 pub(crate) mod program;
+pub(crate) mod queue_program;
 #[cfg(feature = "trace")]
 pub(crate) mod record;
 
