@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Board, disks, no_targets};
+use common::{Board, Random, Trouble, disks, no_targets};
 use slotone_aic7870::{Aic7870, Aic7870Config, Timing};
 use slotone_block::layers::{ErrorLayer, On};
 use slotone_block::memory::MemoryDisk;
@@ -69,7 +69,7 @@ impl Hand {
         for _ in 0..10_000 {
             let status = self.board.get(0x0c);
             if status & 0x08 != 0 {
-                assert_eq!(self.board.get(0x03), 0);
+                assert_eq!(self.board.get(0x03) & !0x08, 0, "but for SEL of a selection that waited");
                 return None;
             }
             if status & 0x01 != 0 {
@@ -349,6 +349,41 @@ fn aborts() {
             assert_eq!(hand.sense(0), (6, 0x29, 3), "BUS DEVICE RESET");
         }
         hand.good(0, &[0; 6], &[]);
+    }
+}
+
+/// A machine with slow media answers requests whose commands were given up meanwhile, and whose tags are in use again.
+#[test]
+fn answers_to_what_was_given_up_are_nobodys() {
+    for (message, left) in
+        [(&[0x80, 0x06][..], 0), (&[0x80, 0x20, 2, 0x0d], 2), (&[0x0c], 0), (&[0x80, 0x0e], 0)]
+    {
+        let mut hand = hand();
+        hand.board.trouble = Trouble::Random(Random(5), 40_000_000);
+        for tag in 1..=3 {
+            begin(&mut hand, 0, tag, 0x20, tag);
+            hand.board.set(0x00, 0);
+        }
+        assert!(hand.select(0, true));
+        hand.board.set(0x00, 0);
+        hand.send(message);
+        assert_eq!(hand.phase(), None);
+        hand.board.set(0x0c, 0x08);
+        assert_eq!(hand.board.aic.commands_in_flight(), left, "{message:02x?}");
+        if message == [0x0c] {
+            assert_eq!((hand.command(0, &[0; 6], &[]).status, hand.sense(0)), (Some(2), (6, 0x29, 3)));
+        }
+        begin(&mut hand, 0, 2, 0x20, 40);
+        hand.board.set(0x00, 0);
+        hand.board.advance(100_000_000);
+        hand.board.set(0x00, 0x10);
+        for _ in 0..=left {
+            let tag = hand.reselected().1[2];
+            let sector = if tag == 2 { 40u32 } else { tag.into() };
+            let result = hand.carry_on(&[], &[]);
+            assert_eq!((result.status, result.data), (Some(0), sector.to_le_bytes().repeat(128)));
+        }
+        assert_eq!(hand.board.aic.commands_in_flight(), 0);
     }
 }
 
@@ -672,4 +707,194 @@ fn damaged_states_change_nothing() {
         }
     }
     assert!(refused > 100, "{refused}");
+}
+
+/// SCSI-2, 6.2.1: a message that has begun is finished before ATN is honoured, and a reselection's IDENTIFY comes first in any case.
+#[test]
+fn attention_in_the_middle_of_a_message() {
+    let mut hand = hand();
+    assert!(hand.select(0, true));
+    hand.send(&[0x80, 1, 3, 1, 0xff, 15]);
+    let mut reply = Vec::new();
+    for _ in 0..5 {
+        assert_eq!(hand.phase(), Some(MESSAGE_IN));
+        hand.board.set(0x03, 0xf0);
+        reply.push(hand.get(MESSAGE_IN));
+    }
+    assert_eq!(reply, [1, 3, 1, 0xff, 15]);
+    hand.send(&[0x08]);
+    assert_eq!(hand.carry_on(&[0; 6], &[]).status, Some(0));
+    // Two replies to one string of messages: ATN comes between them.
+    assert!(hand.select(0, true));
+    hand.send(&[0x80, 1, 2, 3, 0, 1, 3, 1, 50, 7]);
+    let mut reply = Vec::new();
+    for _ in 0..4 {
+        assert_eq!(hand.phase(), Some(MESSAGE_IN));
+        hand.board.set(0x03, 0xf0);
+        reply.push(hand.get(MESSAGE_IN));
+    }
+    assert_eq!(reply, [1, 2, 3, 0]);
+    hand.send(&[0x08]);
+    let result = hand.carry_on(&[0; 6], &[]);
+    assert_eq!((result.status, result.messages), (Some(0), vec![1, 3, 1, 50, 7, 0]));
+}
+
+#[test]
+fn attention_with_a_reselection() {
+    let mut hand = hand();
+    begin(&mut hand, 0, 9, 0x20, 3);
+    hand.board.set(0x00, 0x14); // ENRSELI, ENAUTOATNI
+    let mut messages = Vec::new();
+    for _ in 0..1_000 {
+        if hand.board.get(0x0b) & 0x20 != 0 {
+            break;
+        }
+        hand.board.advance(1_000);
+    }
+    assert_eq!((hand.board.get(0x0b) & 0x20, hand.board.get(0x19)), (0x20, 0x00));
+    assert_eq!(hand.board.get(0x03) & 0x14, 0x14, "BSY, ATN");
+    hand.board.set(0x01, 0x1a);
+    hand.board.set(0x0c, 0x08);
+    hand.board.set(0x0b, 0x20);
+    assert_eq!(hand.phase(), Some(MESSAGE_IN));
+    messages.push(hand.get(MESSAGE_IN));
+    hand.send(&[0x08]);
+    while hand.phase() == Some(MESSAGE_IN) {
+        messages.push(hand.get(MESSAGE_IN));
+    }
+    assert_eq!(messages, [0x80, 0x20, 9]);
+    let result = hand.carry_on(&[], &[]);
+    assert_eq!((result.status, result.data.len()), (Some(0), 512));
+}
+
+/// A rejection means the last message, not a negotiation that ended before.
+#[test]
+fn what_is_rejected() {
+    let agreed = |hand: &Hand| {
+        let mut lines = Vec::new();
+        hand.board.aic.inspect(&mut |name: &str, value| {
+            if name == "target0" {
+                lines.push(format!("{value:?}"));
+            }
+        });
+        lines
+    };
+    let mut hand = hand();
+    assert!(hand.select(0, true));
+    hand.send(&[0x80, 1, 3, 1, 50, 15]);
+    for _ in 0..5 {
+        assert_eq!(hand.phase(), Some(MESSAGE_IN));
+        hand.get(MESSAGE_IN);
+    }
+    for _ in 0..6 {
+        assert_eq!(hand.phase(), Some(COMMAND));
+        hand.put(COMMAND, 0);
+    }
+    assert_eq!(hand.phase(), Some(STATUS));
+    hand.get(STATUS);
+    assert_eq!(hand.phase(), Some(MESSAGE_IN));
+    hand.board.set(0x03, 0xf0);
+    assert_eq!(hand.get(MESSAGE_IN), 0);
+    hand.send(&[0x07]);
+    assert_eq!(hand.phase(), None);
+    hand.board.set(0x0c, 0x08);
+    assert_eq!(agreed(&hand).len(), 1, "the agreement stays");
+    // The reply itself can be rejected, and BUS DEVICE RESET and a bus reset end an agreement.
+    for end in [&[1, 3, 1, 60, 9, 0x07][..], &[0x0c]] {
+        assert!(hand.select(0, true));
+        let (message, reject) = if end.len() > 1 { end.split_at(5) } else { (end, &[][..]) };
+        hand.send(&[&[0x80], message].concat());
+        if !reject.is_empty() {
+            for n in 0..5 {
+                assert_eq!(hand.phase(), Some(MESSAGE_IN));
+                if n == 4 {
+                    hand.board.set(0x03, 0xf0);
+                }
+                hand.get(MESSAGE_IN);
+            }
+            hand.send(reject);
+        }
+        if hand.phase().is_some() {
+            assert_eq!(hand.carry_on(&[0; 6], &[]).status, Some(0));
+        }
+        hand.board.set(0x0c, 0x08);
+        assert!(agreed(&hand).is_empty());
+        if !reject.is_empty() {
+            assert!(hand.select(0, true));
+            hand.send(&[0x80, 1, 3, 1, 50, 15]);
+            hand.carry_on(&[0; 6], &[]);
+            assert_eq!(agreed(&hand).len(), 1);
+        }
+    }
+}
+
+/// ENSELO that is set while a target holds the bus, or has just won it, is carried out at the next bus free.
+#[test]
+fn a_selection_waits_for_a_reselection() {
+    let mut hand = hand();
+    begin(&mut hand, 0, 9, 0x20, 3);
+    let free = hand.board.now;
+    hand.board.set(0x00, 0);
+    hand.board.advance(1_000_000);
+    hand.board.set(0x00, 0x10);
+    let (id, messages) = hand.reselected();
+    assert_eq!((id, messages), (0, vec![0x80, 0x20, 9]));
+    assert!(hand.board.now > free + 4_000);
+    hand.board.set(0x05, 0x27);
+    hand.board.set(0x00, 0x58);
+    assert_eq!(hand.board.get(0x0b) & 0x50, 0, "neither selecting nor selected");
+    hand.board.advance(100_000);
+    assert_eq!(hand.board.get(0x0b) & 0x50, 0);
+    assert_eq!(hand.carry_on(&[], &[]).status, Some(0));
+    hand.board.advance(10_000);
+    assert_eq!(hand.board.get(0x0b) & 0x40, 0x40, "SELDO");
+    hand.board.set(0x00, 0x10);
+    hand.board.set(0x01, 0x1a);
+    hand.board.set(0x0c, 0x08);
+    hand.send(&[0x80]);
+    assert_eq!(hand.carry_on(&[0; 6], &[]).status, Some(0));
+}
+
+/// Nobody reselects within 4 us of a bus free: a program sees BUSFREE first.
+#[test]
+fn a_reselection_keeps_its_distance() {
+    let timing = Timing { access: 6_000, sector: 0, disconnect_after: 0, ..Timing::default() };
+    let mut hand = Hand::new(Aic7870Config { timing, ..Aic7870Config::default() }, &[0]);
+    hand.ready(0);
+    for wait in [0, 20_000] {
+        begin(&mut hand, 0, 9, 0x20, 3);
+        // Its data may be there before the bus is free or long after.
+        hand.board.set(0x00, 0);
+        begin(&mut hand, 0, 8, 0x20, 4);
+        let free = hand.board.now;
+        hand.board.set(0x00, 0x10);
+        hand.board.advance(wait);
+        while hand.board.get(0x0b) & 0x20 == 0 {
+            hand.board.advance(100);
+        }
+        assert!(hand.board.now >= free + 4_000, "{} ns", hand.board.now - free);
+        hand.reselected();
+        assert_eq!(hand.carry_on(&[], &[]).status, Some(0));
+        hand.reselected();
+        assert_eq!(hand.carry_on(&[], &[]).status, Some(0));
+    }
+}
+
+/// A wide bus has 16 IDs; a narrow one does not answer above 7.
+#[test]
+fn wide_and_narrow_addresses() {
+    for wide in [false, true] {
+        let mut hand = Hand::new(Aic7870Config { wide, ..Aic7870Config::default() }, &[0, 9, 15]);
+        hand.ready(0);
+        for id in [9, 15] {
+            if wide {
+                hand.ready(id);
+                begin(&mut hand, id, 1, 0x20, 7);
+                assert_eq!(hand.reselected(), (id, vec![0x80, 0x20, 1]));
+                assert_eq!(hand.carry_on(&[], &[]).status, Some(0));
+            } else {
+                assert!(!hand.select(id, true));
+            }
+        }
+    }
 }

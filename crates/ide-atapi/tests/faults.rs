@@ -149,6 +149,35 @@ fn a_late_host_delays_and_nothing_else() {
     assert!(sector == pattern(1_000)[3 * 512..4 * 512]);
 }
 
+/// A machine with slow media answers requests of commands that a reset has ended.
+#[test]
+fn an_answer_to_a_command_that_was_given_up_is_nobodys() {
+    let mut m = Machine::usual(1_000);
+    // By hand, so that requests are not carried at once.
+    let ask = |m: &mut Machine, sector: u32| {
+        m.taskfile(0x1f0, 0xe0, 1, sector);
+        let at = slotone_bus::At { window: slotone_bus::WindowId(1), offset: 7 };
+        let ide = &mut m.ide;
+        m.port.at(m.now, |cx| ide.write(cx, at, &[0x20]));
+        m.ide.next_request().unwrap()
+    };
+    let old = ask(&mut m, 3);
+    m.outb(0x3f6, 0x04);
+    m.outb(0x3f6, 0x00);
+    assert_eq!(m.poll(0x1f0) & 0x80, 0, "the reset is over");
+    let new = ask(&mut m, 7);
+    assert_ne!(old.id, new.id);
+    m.ide.complete(perform(Some(&m.media[&0]), old));
+    m.now = new.due + 5;
+    m.settle();
+    assert_eq!(m.inb(0x1f7) & 0x88, 0x80, "it waits for its own answer");
+    m.ide.complete(perform(Some(&m.media[&0]), new));
+    m.settle();
+    let mut sector = vec![0; 512];
+    m.ins(0x1f0, 2, &mut sector);
+    assert!(sector == pattern(1_000)[7 * 512..8 * 512]);
+}
+
 #[test]
 fn without_its_write_cache_the_disk_writes_through() {
     let mut m = Machine::usual(1_000);
