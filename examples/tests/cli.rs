@@ -55,7 +55,9 @@ fn arguments() {
     refused(&["--scsi", "0:7=x"], &["0:7", "IDs 0 to 6"]);
     refused(&["--nic", "telepathy"], &["telepathy"]);
     refused(&["--dhcp", "lab=10.0.0.0/24"], &["lab", "--nic internal=lab"]);
-    for flag in [["--nic", "nat"], ["--fda", "x"], ["--cpu", "kvm"], ["--gdb", "x"]] {
+    refused(&["--nic", "nat", "--clock", "counted"], &["--nic nat", "--nic internal"]);
+    refused(&["--nic", "nat,forward=tcp:x"], &["forward=tcp:x", "tcp:HOST:GUEST"]);
+    for flag in [["--fda", "x"], ["--cpu", "kvm"], ["--gdb", "x"]] {
         refused(&flag, &[flag[0], "not in this build"]);
     }
     let help = run(&["--help"]);

@@ -18,9 +18,10 @@ use slotone_vnet::dhcp::{self, DhcpSpec};
 use slotone_vnet::fault::{Faults, Faulty};
 use slotone_vnet::host;
 use slotone_vnet::mac;
+use slotone_vnet::nat::{NatPort, open_nat};
 use slotone_vnet::pcap::{Captured, Writer};
 use slotone_vnet::services::{FileServer, FileServerConfig};
-use slotone_vnet::spec::NicMode;
+use slotone_vnet::spec::{NatSpec, NicMode};
 use slotone_vnet::switch::{PortOptions, Switch};
 
 use super::args::{Args, ClockArg};
@@ -133,6 +134,11 @@ impl Networks {
                         Failure::usage(format!("--nic internal={network}: {e}; give each card its own mac="))
                     })?)
                 }
+                NicMode::Nat(spec) => {
+                    let nats = args.nic[..i].iter().filter(|nic| matches!(nic.mode, NicMode::Nat(_)));
+                    networks.outside = true;
+                    Box::new(nat(args, i, nats.count(), spec)?)
+                }
                 mode => {
                     networks.outside = true;
                     let dhcp = match mode {
@@ -227,6 +233,20 @@ impl Networks {
         }
         Ok(())
     }
+}
+
+/// The network behind the host's own connections of card `i`, the `n`th of the kind.
+fn nat(args: &Args, i: usize, n: usize, spec: &NatSpec) -> Result<NatPort, Failure> {
+    if args.clock == ClockArg::Counted {
+        return Err(Failure::usage(
+            "--nic nat: what the host's networks say cannot be repeated; leave --clock counted out, or take --nic internal",
+        ));
+    }
+    // Cards of one machine are on networks that differ.
+    let network = spec.network.or(Some((Ipv4Addr::new(192, 168, 131 + n as u8, 0), 24)));
+    let spec = NatSpec { network, ..spec.clone() };
+    let tell = move |event| eprintln!("virtual-server-2005: {}: {event}", name::NICS[i]);
+    open_nat(&spec, tell).map_err(|e| Failure::usage(format!("--nic nat: {e}")))
 }
 
 /// Whether an internal network is this process's own: so that a counted run is the same run whatever else the host does, and
