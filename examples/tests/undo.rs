@@ -121,6 +121,26 @@ fn keep_goes_on_until_it_is_committed_or_discarded() {
 }
 
 #[test]
+fn scsi_disks_take_part() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ide, scsi) = (disk(folder.path(), "ide.vhd", 60), disk(folder.path(), "scsi.vhd", 70));
+    let place = format!("0:3={}", scsi.display());
+    let both = |undo| {
+        let (code, out, message) =
+            run(&["--hda", ide.to_str().unwrap(), "--scsi", &place, "--boot", "scsi", "--undo", undo]);
+        assert_eq!((code, out.len()), (Some(0), 1), "--undo {undo}: {message}");
+        out[0]
+    };
+    assert_eq!((both("keep"), both("keep")), (71, 72));
+    assert_eq!(in_image(&scsi), 70, "the image itself is not written");
+    assert_eq!(UndoSession::find(&scsi).unwrap().unwrap().disks().len(), 2);
+    assert_eq!(both("discard"), 73);
+    assert_eq!((both("discard"), both("commit")), (71, 71));
+    assert_eq!((in_image(&ide), in_image(&scsi)), (60, 71));
+    assert_eq!(files(folder.path()), ["ide.vhd", "scsi.vhd"]);
+}
+
+#[test]
 fn all_disks_are_one_session_and_some_cannot_be_part_of_it() {
     let folder = tempfile::tempdir().unwrap();
     let (a, b) = (disk(folder.path(), "a.vhd", 40), disk(folder.path(), "b.vhd", 50));
