@@ -149,6 +149,7 @@ impl Adapter {
             req_at: None,
             message_out: Vec::new(),
             message_in: VecDeque::new(),
+            message_left: 0,
             after: After::GoOn,
             cdb: Vec::new(),
             negotiated: false,
@@ -190,6 +191,7 @@ impl Adapter {
             req_at: None,
             message_out: Vec::new(),
             message_in,
+            message_left: 1,
             after: After::GoOn,
             cdb: Vec::new(),
             negotiated: false,
@@ -261,7 +263,13 @@ impl Adapter {
         let Some(link) = &mut self.s.link else { return };
         match link.phase {
             phase::MESSAGE_IN => {
-                link.message_in.pop_front();
+                let first = link.message_in.pop_front();
+                link.message_left = match (link.message_left, first, link.message_in.front()) {
+                    (0, Some(first), Some(second)) => {
+                        message_len(&[first, *second]).map_or(0, |n| (n - 1).min(link.message_in.len()) as u16)
+                    }
+                    (left, ..) => left.saturating_sub(1),
+                };
             }
             phase::STATUS => {
                 if let Some(task) = self.connected() {
@@ -315,13 +323,15 @@ impl Adapter {
         loop {
             let atn = self.s.atn;
             let Some(link) = &mut self.s.link else { return };
-            if atn {
+            if atn && link.message_left == 0 {
                 return self.request_later(phase::MESSAGE_OUT);
             }
             link.message_out.clear();
             if !link.message_in.is_empty() {
                 return self.request_later(phase::MESSAGE_IN);
             }
+            // What we said was taken: a rejection from now on is of something else.
+            link.negotiated = false;
             match link.after {
                 After::GoOn => {}
                 After::Disconnect => {

@@ -164,6 +164,8 @@ pub(crate) struct Link {
     pub(crate) req_at: Option<VmInstant>,
     pub(crate) message_out: Vec<u8>,
     pub(crate) message_in: VecDeque<u8>,
+    /// Bytes that must go before ATN is honoured: the rest of a message, or the IDENTIFY of a reselection (SCSI-2, 6.2.1).
+    pub(crate) message_left: u16,
     pub(crate) after: After,
     pub(crate) cdb: Vec<u8>,
     /// The last message of ours was a reply to a negotiation, which may be rejected.
@@ -180,6 +182,7 @@ encode_fields!(Link {
     req_at,
     message_out,
     message_in,
+    message_left,
     after,
     cdb,
     negotiated,
@@ -503,6 +506,7 @@ pub(crate) fn check(state: &State, present: &[bool; 16]) -> Result<(), &'static 
         let task = |id| state.commands.iter().find(|t| t.id == id && t.unit == link.unit);
         sound(link.task.is_none_or(|id| task(id).is_some()), "connected command")?;
         let empty = link.message_in.is_empty();
+        sound(usize::from(link.message_left) <= link.message_in.len(), "message")?;
         sound(!link.req || link.phase != 0xe0 || !empty, "message")?;
         let stage = link.task.and_then(task).map(|t| t.stage);
         let fits = match link.phase {
