@@ -221,7 +221,12 @@ fn board(full: bool) -> Vec<Guest> {
             },
             Guest {
                 name: "debian.iso on SCSI alone",
-                args: strings(&["--scsi", &format!("0:2={},cdrom", guest_file("debian.iso")), "--boot", "cd"]),
+                args: strings(&[
+                    "--scsi",
+                    &format!("0:2={},cdrom", guest_file("debian.iso")),
+                    "--boot",
+                    "cd",
+                ]),
                 golden: Some("linux-screen.txt"),
                 ..Guest::default()
             },
@@ -333,6 +338,22 @@ impl Rack {
     }
 }
 
+/// What is wrong with the disks of the guest with faults, by their SCSI IDs; that at 0 is well.
+const FAULTS: [&str; 10] = [
+    "1=error@4000+3",
+    "1=pending@9000",
+    "2=fail@20+2",
+    "2=fail@30+6",
+    "2=attention@200",
+    "3=vanish@40",
+    "4=hang@100",
+    "4=hang@300",
+    "5=hang@120",
+    "6=vanish@40+3",
+];
+/// What this guest has to find.
+const FOUND: &str = "calm=0,bad=1:4000:3,pending=1:9000,fail=2,attention=2,gone=3,hang=4,stuck=5,vanish=6";
+
 /// Debian's aic7xxx driver with our disks.
 fn scsi(full: bool) -> Result<Vec<Guest>> {
     let rack = |name: &str, adapters, ids, size| -> Result<Rack> {
@@ -344,6 +365,13 @@ fn scsi(full: bool) -> Result<Vec<Guest>> {
         three.guest("aic7xxx: a file system, and again after a reboot", "format,ends", Some("verify")),
         small.guest("aic7xxx: two adapters, disks at once, device and bus resets", "together,reset", None),
     ];
+    let mut faulty = rack("faulty", 1, 7, 16 << 20)?.guest(
+        "aic7xxx: medium errors, attentions, hangs, absences",
+        FOUND,
+        None,
+    );
+    faulty.args.extend(FAULTS.iter().map(|fault| format!("--fault=scsi0:{fault}")));
+    guests.push(faulty);
     if full {
         guests.push(rack("all", 4, 7, 16 << 20)?.guest(
             "aic7xxx: 4 adapters with 7 disks",
