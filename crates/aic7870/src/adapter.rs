@@ -45,7 +45,8 @@ pub(crate) struct Adapter {
     pub(crate) attention: bool,
     pub(crate) loops: LoopFinder,
     pub(crate) next_event: Option<Option<VmInstant>>,
-    pub(crate) spare: Vec<u8>,
+    /// Buffers that were used before.
+    pub(crate) spare: Vec<Vec<u8>>,
     pub(crate) instructions: u64,
     pub(crate) counters: Counters,
     #[cfg(feature = "trace")]
@@ -217,16 +218,20 @@ impl Adapter {
         value
     }
 
+    #[inline]
     pub(crate) fn sstat1(&self) -> u8 {
         let mismatch = self.s.sstat1 & sstat1::REQINIT != 0
             && self.s.link.as_ref().is_some_and(|l| l.phase != self.s.sigo & 0xe0);
         self.s.sstat1 | if mismatch { sstat1::PHASEMIS } else { 0 }
     }
 
+    #[inline]
     fn cause(&self) -> bool {
-        (self.sstat0() & self.file(r::SIMODE0)) | (self.sstat1() & self.file(r::SIMODE1)) != 0
+        let [mode0, mode1] = [r::SIMODE0, r::SIMODE1].map(|address| self.file(address));
+        mode0 != 0 && self.sstat0() & mode0 != 0 || self.sstat1() & mode1 != 0
     }
 
+    #[inline]
     fn pin(&self) -> bool {
         let control = self.file(r::HCNTRL);
         let brkadrinten = self.file(r::SEQCTL) & seqctl::BRKADRINTEN != 0;
@@ -238,6 +243,7 @@ impl Adapter {
     }
 
     /// Brings SCSIINT and the pin up to date; a new SCSIINT stops the sequencer.
+    #[inline]
     pub(crate) fn update_interrupts(&mut self, cx: &mut Cx<'_>) {
         let cause = self.cause();
         if cause && !self.s.scsiint {

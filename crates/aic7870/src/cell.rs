@@ -140,20 +140,33 @@ impl Adapter {
         self.touch();
     }
 
-    /// Everything that follows at once from a change: a selection starts, bytes move, interrupts rise.
+    /// Everything that follows at once from a change: a selection starts, bytes move, interrupts rise. Most writes of a program change
+    /// nothing of that, so it is looked at first.
+    #[inline]
     pub(crate) fn settle(&mut self, cx: &mut Cx<'_>) {
-        self.start_selection();
-        if self.file(r::DFCNTRL) & dfcntrl::HDMAEN != 0 || self.s.link.is_some() {
+        if self.file(r::SCSISEQ) & scsiseq::ENSELO != 0 {
+            self.start_selection();
+        }
+        if self.may_move() {
             // Every round moves at least a byte of what the target, the counters or the FIFO bound.
             while self.transfer(cx) {}
         }
         self.update_interrupts(cx);
     }
 
+    /// Whether [`Adapter::transfer`] is worth a call.
+    #[inline]
+    fn may_move(&self) -> bool {
+        let control = self.file(r::DFCNTRL);
+        let host = control & dfcntrl::HDMAEN != 0 && self.s.hcnt > 0;
+        let scsi = control & dfcntrl::SCSIEN != 0
+            || self.s.latch.is_some()
+            || self.file(r::SXFRCTL1) & sxfrctl1::BITBUCKET != 0;
+        host || scsi && self.s.link.is_some()
+    }
+
     fn start_selection(&mut self) {
-        let wanted = self.file(r::SCSISEQ) & scsiseq::ENSELO != 0;
-        if wanted
-            && self.s.link.is_none()
+        if self.s.link.is_none()
             && self.s.selecting.is_none()
             && !self.s.selection_over
             && self.s.sstat0 & (sstat0::SELDO | sstat0::SELDI) == 0

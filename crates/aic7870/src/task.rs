@@ -13,6 +13,8 @@ use crate::state::{DEPTH, HostSide, Kind, MediumRequest, PIECE, Stage, Task};
 const BUDGET: u64 = 64 << 20;
 /// How long a command waits for another's sense data to be fetched.
 const SENSE_HOLD: u64 = 100_000_000;
+/// Buffers kept for commands to come, [`PIECE`] bytes each at most.
+const SPARE: usize = 8;
 
 impl Task {
     pub(crate) fn tag_byte(&self) -> Option<u8> {
@@ -217,10 +219,7 @@ impl Adapter {
             Access::Write { range, .. } | Access::Compare(range) => {
                 let want = left(range.len).min(PIECE) as u32;
                 if want > 0 {
-                    task.data.clear();
-                    task.want = want;
-                    task.stage = Stage::DataOut;
-                    return;
+                    return self.want_data(id, want);
                 }
                 (Kind::Write, 0)
             }
@@ -241,6 +240,17 @@ impl Adapter {
             (_, 0) => self.end_access(id, MediumResult::Done),
             (kind, len) => self.submit(id, kind, offset, len),
         }
+    }
+
+    /// The initiator is to send `want` bytes for the medium.
+    fn want_data(&mut self, id: u64, want: u32) {
+        let mut buffer = self.spare.pop().unwrap_or_default();
+        buffer.clear();
+        buffer.reserve(want as usize);
+        let Some(task) = self.task(id) else { return };
+        (task.want, task.stage) = (want, Stage::DataOut);
+        let used = std::mem::replace(&mut task.data, buffer);
+        self.recycle(used);
     }
 
     fn submit(&mut self, id: u64, kind: Kind, offset: u64, len: u64) {
@@ -299,9 +309,10 @@ impl Adapter {
         self.submit(id, kind, offset, len);
     }
 
+    /// A buffer that the next command may use: allocating one and clearing it costs as much as filling it.
     fn recycle(&mut self, buffer: Vec<u8>) {
-        if buffer.capacity() > self.spare.capacity() && buffer.capacity() as u64 <= PIECE {
-            self.spare = buffer;
+        if (4096..=PIECE).contains(&(buffer.capacity() as u64)) && self.spare.len() < SPARE {
+            self.spare.push(buffer);
         }
     }
 
@@ -408,13 +419,17 @@ impl DiskClient for Adapter {
         task.host.handed_out = true;
         let (operation, data) = match request.kind {
             Kind::Read => {
-                let mut data = std::mem::take(&mut self.spare);
+                let mut data = self.spare.pop().unwrap_or_default();
                 data.resize(request.len as usize, 0);
                 (Operation::Read, data)
             }
             // A copy travels: a machine saved now must still have the data.
-            Kind::Write => (Operation::Write { fua: false }, task.data.clone()),
-            Kind::WriteThrough => (Operation::Write { fua: true }, task.data.clone()),
+            Kind::Write | Kind::WriteThrough => {
+                let mut data = self.spare.pop().unwrap_or_default();
+                data.clear();
+                data.extend_from_slice(&task.data);
+                (Operation::Write { fua: request.kind == Kind::WriteThrough }, data)
+            }
             Kind::Flush => (Operation::Flush, Vec::new()),
             Kind::Discard => (Operation::Discard { len: request.len }, Vec::new()),
         };
