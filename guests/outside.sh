@@ -3,6 +3,8 @@
 #
 #   tap    a TAP interface, wire: a veth pair by packet socket. On the other side are dnsmasq and an HTTP server, in a network namespace.
 #   qemu   as tap, with QEMU's tulip on QEMU's PC: MACHINE is qemu-system-i386, KERNEL a bzImage.
+#   nat    the host's own connections: the guest fetches a file and resolves a name from servers on the host's loopback. As root it becomes nobody first: no
+#          privilege is needed.
 #   two    two machines in two processes on one internal network, with one DHCP server between them; a capture of it is read by tcpdump.
 #
 # Exit status 77: this host cannot do it (the last line says why).
@@ -14,7 +16,7 @@ jobs=
 space=slotone-$$
 cleanup() {
     [ -z "$jobs" ] || kill $jobs 2>/dev/null
-    [ "$mode" = two ] || ip netns del "$space" 2>/dev/null
+    [ "$mode" = two ] || [ "$mode" = nat ] || ip netns del "$space" 2>/dev/null
     rm -rf "$work"
 }
 trap cleanup EXIT
@@ -43,6 +45,30 @@ if [ "$mode" = two ]; then
     tcpdump -nn -r "$work/capture" >"$work/text" 2>"$work/complaints" || exit 1
     echo "tcpdump: $(wc -l <"$work/text") frames"
     grep -q 'BOOTP/DHCP, Reply' "$work/text" && grep -q 'ICMP echo reply' "$work/text"
+    exit
+fi
+
+if [ "$mode" = nat ]; then
+    port=$((20000 + $$ % 10000)) names=$((30000 + $$ % 10000))
+    command -v dnsmasq >/dev/null || cannot "no dnsmasq"
+    dnsmasq --no-daemon --conf-file=/dev/null --port=$names --listen-address=127.0.0.1 --bind-interfaces --no-resolv --no-hosts \
+        --address=/files.lab.test/10.11.12.13 >"$work/dnsmasq" 2>&1 &
+    jobs="$jobs $!"
+    mkdir "$work/served"
+    head -c 10000000 "$files/large.bin" >"$work/served/part.bin"
+    busybox httpd -f -p 127.0.0.1:$port -h "$work/served" &
+    jobs="$jobs $!"
+    nobody=
+    if [ "$(id -u)" = 0 ] && setpriv --reuid=65534 --regid=65534 --clear-groups test -r "$initrd" -a -x "$machine" 2>/dev/null; then
+        nobody="setpriv --reuid=65534 --regid=65534 --clear-groups"
+    fi
+    sleep 1
+    sum=$(sha256sum "$work/served/part.bin" | cut -c1-64)
+    guest "$work/one" $nobody "$machine" --nic "nat,host=on,dns=127.0.0.1:$names" --stats \
+        --append "$append,pings=200,nat,port=$port,name=files.lab.test/10.11.12.13 gtfile=part.bin:$sum"
+    echo "as user $($nobody id -u)"
+    cat "$work/one"
+    grep -q '^GUEST-TESTS-PASS' "$work/one"
     exit
 fi
 
