@@ -2,8 +2,10 @@
 
 mod common;
 
-use common::{Atapi, Disk, Ide, Mock, Regs};
+use common::scsi::{Scsi, Unit};
+use common::{Atapi, Chaos, Config, Disk, Ide, Mock, Regs};
 use proptest::prelude::*;
+use slotone_block::memory::MemoryDisk;
 use slotone_firmware::{Outcome, Registers};
 
 fn regs() -> impl Strategy<Value = Regs> {
@@ -28,6 +30,8 @@ fn machine() -> Mock {
     let mut mock = Mock::new();
     mock.ide[0] = Ide::with_disk(Disk::new(3000));
     mock.ide[1] = Ide::with_cd(Atapi { disc: Some(vec![1; 40 * 2048]), attentions: 0 });
+    let units = vec![(0, Unit::Disk(MemoryDisk::new(64 << 20))), (4, Unit::Cd(Some(vec![2; 40 * 2048])))];
+    mock.scsi.push(Scsi::new(9, units));
     mock.post();
     mock
 }
@@ -68,7 +72,7 @@ proptest! {
     }
 
     #[test]
-    fn any_frame(bytes in proptest::collection::vec(any::<u8>(), 76), service in 0u16..0x108, phase in 0u16..12,
+    fn any_frame(bytes in proptest::collection::vec(any::<u8>(), 76), service in 0u16..0x108, phase in prop_oneof![0u16..12, any::<u16>()],
                  stage in 0u16..8) {
         let mut mock = machine();
         mock.memory[0x7000..0x704C].copy_from_slice(&bytes);
@@ -122,4 +126,29 @@ fn a_buffer_that_is_not_mapped_fails_the_write() {
     mock.mapped_end = 0x2_0000;
     let r = mock.int(0x13, Regs { eax: 0x0301, ecx: 1, edx: 0x80, es: 0x3000, ..Regs::default() });
     assert!(r.carry());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    /// An adapter whose registers read anything at all. POST gives up in time, and so does whoever believes in its disks.
+    #[test]
+    fn any_adapter(bytes in proptest::collection::vec(any::<u8>(), 1..12), r in regs()) {
+        let mut mock = Mock::new();
+        mock.pci.insert((9, 0), Config::new(0x9004, 0x7078, 0x01_0000, false).bar(0x10, 256, 1).pin(1));
+        mock.chaos = Some(Chaos { base: 0xC000, bytes, at: 0 });
+        mock.post();
+        prop_assert!(mock.now < 60_000_000_000, "{} s", mock.now / 1_000_000_000);
+        // Disks and CDs that are not there: 80h to 83h, E0h.
+        for (index, kind) in [1u8, 1, 2, 1].into_iter().enumerate() {
+            let entry = 0x9_FE00 + 16 * index;
+            mock.memory[entry..entry + 16].copy_from_slice(&[kind, 9 << 3, 7, index as u8, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0]);
+        }
+        for drive in [0x80, 0x82, 0xE0] {
+            mock.memory[0x600..0x610].copy_from_slice(&[16, 0, 90, 0, 0, 0, 0, 0x10, 7, 0, 0, 0, 0, 0, 0, 0]);
+            for ah in [0x42, 0x43, 0x02, 0x44] {
+                mock.int(0x13, Regs { eax: ah << 8 | 5, ecx: 1, edx: drive, esi: 0x600, ds: 0, es: 0x1000, ..r });
+            }
+        }
+    }
 }

@@ -41,12 +41,22 @@ enum What {
     Capacity16 = 5,
     /// No command: a reset of the bus.
     Reset = 6,
+    /// START STOP UNIT, before another command is tried again.
+    Start = 7,
 }
 
-const WHATS: [What; 7] =
-    [What::Transfer, What::Sense, What::Ready, What::Inquiry, What::Capacity, What::Capacity16, What::Reset];
+const WHATS: [What; 8] = [
+    What::Transfer,
+    What::Sense,
+    What::Ready,
+    What::Inquiry,
+    What::Capacity,
+    What::Capacity16,
+    What::Reset,
+    What::Start,
+];
 
-/// The command at hand, and the one that failed if it is REQUEST SENSE.
+/// The command at hand, and the one that failed if it is REQUEST SENSE or START STOP UNIT.
 fn what(frame: &Frame) -> (What, What) {
     let byte = usize::from(frame.local16(local::OPERATION) >> 8);
     let at = |index: usize| WHATS.get(index).copied().unwrap_or(What::Transfer);
@@ -96,6 +106,11 @@ fn command(frame: &Frame, drive: &Drive) -> Command {
             (Data::In(ANSWER), SENSE_BYTES)
         }
         What::Ready | What::Reset => (Data::None, 0),
+        What::Start => {
+            block[0] = 0x1B;
+            block[4] = 0x01;
+            (Data::None, 0)
+        }
         What::Inquiry => {
             block[0] = 0x12;
             block[4] = INQUIRY_BYTES as u8;
@@ -157,15 +172,17 @@ fn exchange(
             Ended::Good | Ended::Short if what == What::Sense => match judge(bus, frame, failed) {
                 Verdict::Failed(code) => return Ok(Answer::Failed(code)),
                 Verdict::Again => prepare(frame, drive, failed, failed),
+                Verdict::Start => prepare(frame, drive, What::Start, failed),
                 Verdict::Later => {
                     prepare(frame, drive, failed, failed);
                     return Err(wait::idle(bus));
                 }
             },
+            Ended::Good if what == What::Start => prepare(frame, drive, failed, failed),
             Ended::Good => return Ok(Answer::Done),
             // A target may know less about itself than was asked.
             Ended::Short if what == What::Inquiry => return Ok(Answer::Done),
-            Ended::Check if what != What::Sense => {
+            Ended::Check if !matches!(what, What::Sense | What::Start) => {
                 bus.put(ANSWER, &[0; SENSE_BYTES as usize]);
                 prepare(frame, drive, What::Sense, what);
             }
@@ -194,6 +211,8 @@ enum Verdict {
     Again,
     /// Again when some time has passed.
     Later,
+    /// Again when the motor runs.
+    Start,
     Failed(u8),
 }
 
@@ -202,6 +221,8 @@ fn judge(bus: &mut dyn Initiator, frame: &mut Frame, failed: What) -> Verdict {
     let (key, asc) = (sense[2] & 0xF, sense[12]);
     let writing = failed == What::Transfer && operation(frame) == Operation::Write;
     let code = match key {
+        // "Initializing command required": somebody has stopped it.
+        2 if (asc, sense[13]) == (0x04, 0x02) && spend(frame, ATTENTION) => return Verdict::Start,
         // Becoming ready.
         2 if asc == 0x04 && spend(frame, NOT_YET) => return Verdict::Later,
         // Recovered, unit attention, aborted.

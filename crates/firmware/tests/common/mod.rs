@@ -3,6 +3,7 @@
 #![allow(dead_code, unused_imports)]
 
 mod ide;
+pub(crate) mod scsi;
 
 pub(crate) use ide::{Atapi, Disk, Ide};
 use slotone_bus::VmInstant;
@@ -86,6 +87,26 @@ impl Config {
     }
 }
 
+/// Ports that read these bytes over and over, whatever is written.
+pub(crate) struct Chaos {
+    pub(crate) base: u16,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) at: usize,
+}
+
+impl Chaos {
+    fn read(&mut self, port: u16, data: &mut [u8]) -> bool {
+        let mine = (self.base..self.base + 256).contains(&port);
+        if mine {
+            for byte in data {
+                *byte = self.bytes[self.at % self.bytes.len()];
+                self.at += 1;
+            }
+        }
+        mine
+    }
+}
+
 pub(crate) struct Mock {
     pub(crate) firmware: Firmware,
     pub(crate) memory: Vec<u8>,
@@ -94,6 +115,9 @@ pub(crate) struct Mock {
     pub(crate) pci: BTreeMap<(u8, u8), Config>,
     config_address: u32,
     pub(crate) ide: [Ide; 2],
+    /// SCSI adapters.
+    pub(crate) scsi: Vec<scsi::Scsi>,
+    pub(crate) chaos: Option<Chaos>,
     pub(crate) now: u64,
     pub(crate) imr: [u8; 2],
     /// Bytes the keyboard controller has for the host.
@@ -139,6 +163,8 @@ impl Mock {
             pci,
             config_address: 0,
             ide: [Ide::default(), Ide::default()],
+            scsi: Vec::new(),
+            chaos: None,
             now: 0,
             imr: [0xB8, 0x8F],
             keyboard: Vec::new(),
@@ -246,6 +272,15 @@ impl Mock {
         self.pci.get_mut(&key).map(|config| (config, (address & 0xFC) as usize))
     }
 
+    /// The SCSI adapter that the configuration address means.
+    fn adapter(&mut self) -> Option<(&mut scsi::Scsi, u64)> {
+        let address = self.config_address;
+        let own = address >> 31 == 1 && address >> 16 & 0xFF == 0 && address >> 8 & 7 == 0;
+        let slot = (address >> 11 & 31) as u8;
+        let adapter = self.scsi.iter_mut().find(|adapter| own && adapter.slot == slot)?;
+        Some((adapter, u64::from(address & 0xFC)))
+    }
+
     fn vga_write(&mut self, port: u16, value: u8) {
         match port {
             0x3C0 => {
@@ -338,7 +373,9 @@ impl Initiator for Mock {
         match port {
             0xCFC..=0xCFF => {
                 let low = usize::from(port & 3);
-                if let Some((config, register)) = self.function() {
+                if let Some((adapter, register)) = self.adapter() {
+                    adapter.config_read(register + low as u64, data);
+                } else if let Some((config, register)) = self.function() {
                     let n = data.len();
                     data.copy_from_slice(&config.bytes[register + low..register + low + n]);
                 }
@@ -352,6 +389,8 @@ impl Initiator for Mock {
             0x1F0..=0x1F7 | 0x3F6 => self.ide[0].read(now, port & 0x20F, data),
             0x170..=0x177 | 0x376 => self.ide[1].read(now, (port | 0x80) & 0x20F, data),
             0x3B0..=0x3DF => data[0] = self.vga_read(port),
+            _ if self.scsi.iter_mut().any(|adapter| adapter.read(now, port, data)) => {}
+            _ if self.chaos.as_mut().is_some_and(|chaos| chaos.read(port, data)) => {}
             _ => data[0] = self.ports.get(&port).copied().unwrap_or(0xFF),
         }
     }
@@ -364,7 +403,9 @@ impl Initiator for Mock {
             0xCF8 if data.len() == 4 => self.config_address = value,
             0xCFC..=0xCFF => {
                 let low = usize::from(port & 3);
-                if let Some((config, register)) = self.function() {
+                if let Some((adapter, register)) = self.adapter() {
+                    adapter.config_write(register + low as u64, data);
+                } else if let Some((config, register)) = self.function() {
                     for (i, byte) in data.iter().enumerate() {
                         let at = register + low + i;
                         config.bytes[at] = config.bytes[at] & !config.mask[at] | byte & config.mask[at];
@@ -388,6 +429,7 @@ impl Initiator for Mock {
             0x3F9 | 0x3FF | 0x378 | 0x37A | 0x4D0 | 0x4D1 | 0x92 => {
                 self.ports.insert(port, byte);
             }
+            _ if self.scsi.iter_mut().any(|adapter| adapter.write(now, port, data)) => {}
             _ => {}
         }
     }
