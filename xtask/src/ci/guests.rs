@@ -104,10 +104,11 @@ pub(super) fn run(steps: &Steps, machine: &Path, full: bool) -> Passed {
 }
 
 /// The modes of `guests/outside.sh`. They come first, so that the short ones are the last to run.
-const OUTSIDE: [(&str, &str); 3] = [
+const OUTSIDE: [(&str, &str); 4] = [
     ("tap", "tulip: a TAP interface, dnsmasq"),
     ("wire", "tulip: the wire of an interface, dnsmasq"),
     ("two", "tulip: two processes on one network"),
+    ("nat", "tulip: the host's own connections, as nobody"),
 ];
 
 /// Whether a guest of `guests/outside.sh` ran; `false` if this host cannot do it.
