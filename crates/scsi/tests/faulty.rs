@@ -1,5 +1,6 @@
 //! Targets with faults: what shows, when, and that the target behind them loses nothing.
 
+use proptest::prelude::*;
 use slotone_block::{BlockBackend, memory::MemoryDisk, read_exact};
 use slotone_bus::state::{StateReader, StateWriter};
 use slotone_scsi::{
@@ -156,5 +157,133 @@ fn a_state_of_another_target_is_refused() {
     for bytes in [other, plain, before[..before.len() / 2].to_vec(), Vec::new()] {
         assert!(disk.restore(&mut StateReader::new(&bytes)).is_err());
         assert_eq!(state(&disk), before);
+    }
+}
+
+/// What an initiator does.
+#[derive(Debug, Clone)]
+enum Step {
+    /// It selects the target and, if that answers, sends a command.
+    Command {
+        initiator: u8,
+        cdb: [u8; 6],
+    },
+    Reset,
+    SaveRestore,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let cdb = prop_oneof![
+        4 => Just([0x08, 0, 0, 5, 1, 0]),
+        4 => Just([0x0a, 0, 0, 5, 1, 0]),
+        1 => Just([0x00; 6]),
+        2 => Just(SENSE),
+        1 => any::<[u8; 6]>(),
+    ];
+    prop_oneof![
+        12 => (0..2u8, cdb).prop_map(|(initiator, cdb)| Step::Command { initiator, cdb }),
+        1 => Just(Step::Reset),
+        2 => Just(Step::SaveRestore),
+    ]
+}
+
+fn fault() -> impl Strategy<Value = (FaultKind, u64, u64)> {
+    let kind = prop_oneof![
+        Just(FaultKind::MediumError),
+        Just(FaultKind::Attention),
+        Just(FaultKind::Hang),
+        Just(FaultKind::Vanish),
+    ];
+    (kind, 0..20u64, prop_oneof![1..4u64, Just(u64::MAX)])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Beside a disk without faults, and their description worked out a second time: a fault shows when it should, and nothing else differs.
+    #[test]
+    fn only_the_faults_differ(
+        faults in prop::collection::vec(fault(), 0..4),
+        steps in prop::collection::vec(step(), 1..60),
+    ) {
+        let medium = MemoryDisk::new(1 << 20);
+        let mut disk = faulty(&medium, &faults);
+        let mut plain = Disk::new(DiskConfig::new(medium.info()));
+        plain.command(&Command::new(&[0]));
+        let (mut accesses, mut missed) = (0u64, vec![0u64; faults.len()]);
+        // Sense data that only the faulty one has.
+        let mut owed = [false; 2];
+        for step in steps {
+            match step {
+                Step::Reset => {
+                    disk.reset(Reset::Bus);
+                    plain.reset(Reset::Bus);
+                    owed = [false; 2];
+                }
+                Step::SaveRestore => {
+                    let mut w = StateWriter::new();
+                    disk.save(&mut w);
+                    disk = faulty(&medium, &faults);
+                    disk.restore(&mut StateReader::new(&w.into_bytes())).expect("its own state");
+                }
+                Step::Command { initiator, cdb } => {
+                    let gone = faults.iter().zip(&missed).position(|((kind, from, times), missed)| {
+                        *kind == FaultKind::Vanish && accesses >= *from && missed < times
+                    });
+                    prop_assert_eq!(disk.answers(), gone.is_none());
+                    if let Some(n) = gone {
+                        missed[n] += 1;
+                        disk.selection_timed_out();
+                        continue;
+                    }
+                    let command = Command::new(&cdb).initiator(initiator);
+                    let owes = std::mem::take(&mut owed[usize::from(initiator)]);
+                    if owes && cdb[0] == 0x03 {
+                        let data = if cdb[1] & 1 == 0 { 18 } else { 8 }.min(usize::from(cdb[4]));
+                        let got = match disk.command(&command) {
+                            Reply::DataIn(data) => data.len(),
+                            Reply::Good => 0,
+                            other => panic!("{other:?}"),
+                        };
+                        prop_assert_eq!(got, data);
+                        continue;
+                    }
+                    let (got, expected) = (disk.command(&command), plain.command(&command));
+                    let Reply::Medium(access) = &expected else {
+                        prop_assert_eq!(got, expected);
+                        continue;
+                    };
+                    accesses += 1;
+                    let hit = faults.iter().find(|(kind, from, times)| {
+                        *kind != FaultKind::Vanish && (*from..from.saturating_add(*times)).contains(&accesses)
+                    });
+                    match hit.map(|fault| fault.0) {
+                        None => prop_assert_eq!(&got, &expected),
+                        Some(FaultKind::Hang) => prop_assert_eq!(got, Reply::Held),
+                        Some(kind) => {
+                            let Reply::Check(sense) = got else { panic!("{got:?}") };
+                            owed[usize::from(initiator)] = kind == FaultKind::Attention;
+                            let key = if kind == FaultKind::Attention { 6 } else { 3 };
+                            prop_assert_eq!(sense.key.code(), key);
+                            prop_assert_eq!(disk.sense(initiator), sense);
+                            if kind == FaultKind::MediumError {
+                                // The plain one is told the same, so that it has the same sense data.
+                                let offset = match access {
+                                    slotone_scsi::Access::Read(range)
+                                    | slotone_scsi::Access::Write { range, .. } => range.offset,
+                                    _ => 0,
+                                };
+                                let failed = slotone_scsi::MediumResult::new(
+                                    slotone_block::Outcome::MediumError,
+                                    offset,
+                                );
+                                prop_assert_eq!(plain.medium_done(&command, access, failed), Reply::Check(sense));
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        prop_assert_eq!(disk.accesses(), accesses);
     }
 }
