@@ -1,7 +1,7 @@
 //! BIOS services on hostile frames, data areas and devices: no panic, and each call does a bounded amount of work.
 //!
 //! The input: processor state, seed of what ports read, ports with fixed values, patches of memory, then frames. Memory is
-//! what POST left behind on the whole machine.
+//! what POST left behind on the whole machine. With bit 5 of the first byte there is a SCSI adapter in slot 9, at ports C000h.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -48,6 +48,9 @@ fn posted() -> &'static [u8] {
 struct Mock {
     memory: Vec<u8>,
     fixed: BTreeMap<u16, u8>,
+    /// An AIC-7870 answers configuration cycles of slot 9.
+    adapter: bool,
+    config_address: u32,
     random: Random,
     registers: Registers,
     /// Linear addresses from here on are not mapped.
@@ -64,6 +67,20 @@ impl Mock {
         assert!(self.accesses <= ACCESSES, "one call of a service made {ACCESSES} accesses");
         assert!(self.bytes <= BYTES, "one call of a service moved {BYTES} bytes");
     }
+
+    /// The registers of the adapter that the services look at.
+    fn adapter_register(&self, port: u16) -> Option<u8> {
+        let register = (self.config_address & 0xfc) as u16 + (port & 3);
+        if !self.adapter || port & !3 != 0xcfc || self.config_address & !0xff != 0x8000_4800 {
+            return None;
+        }
+        match register {
+            0..4 => Some([0x04, 0x90, 0x78, 0x70][usize::from(register)]),
+            0x04 => Some(0x07),
+            0x10..0x14 => Some([0x01, 0xc0, 0, 0][usize::from(register - 0x10)]),
+            _ => None,
+        }
+    }
 }
 
 impl Initiator for Mock {
@@ -71,8 +88,9 @@ impl Initiator for Mock {
         self.count(data.len());
         assert!(matches!(data.len(), 1 | 2 | 4), "{} bytes from port {port:#x}", data.len());
         for (i, byte) in data.iter_mut().enumerate() {
-            *byte = match self.fixed.get(&port.wrapping_add(i as u16)) {
-                Some(value) => *value,
+            let port = port.wrapping_add(i as u16);
+            *byte = match self.adapter_register(port).or_else(|| self.fixed.get(&port).copied()) {
+                Some(value) => value,
                 None => self.random.next() as u8,
             };
         }
@@ -81,6 +99,9 @@ impl Initiator for Mock {
     fn io_write(&mut self, port: u16, data: &[u8]) {
         self.count(data.len());
         assert!(matches!(data.len(), 1 | 2 | 4), "{} bytes to port {port:#x}", data.len());
+        if let (0xcf8, [a, b, c, d]) = (port, data) {
+            self.config_address = u32::from_le_bytes([*a, *b, *c, *d]);
+        }
     }
 
     fn mem_read(&mut self, linear: u32, data: &mut [u8]) -> Result<(), Unmapped> {
@@ -149,6 +170,8 @@ pub fn firmware(input: &[u8]) {
     let mut mock = Mock {
         memory: posted().to_vec(),
         fixed: BTreeMap::new(),
+        adapter: shape & 0x20 != 0,
+        config_address: 0,
         random: Random(input.u16().into()),
         registers: processor(shape),
         mapped,

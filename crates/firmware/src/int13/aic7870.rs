@@ -130,7 +130,7 @@ const CHIP_RESET_NANOS: u64 = 1_000_000_000;
 /// A wait is spent in a loop for this long, then in HLT: disks answer in less, and a tick of the timer is 55 ms.
 const IMPATIENT_NANOS: u64 = 20_000_000;
 
-/// Changes of state in one call, more than any command takes.
+/// Changes of state in one call, more than any command takes: its data move in 256 of them.
 const TURNS: u32 = 1000;
 
 /// A target: its adapter's place on PCI bus 0, the adapter's SCSI ID and its own.
@@ -442,64 +442,55 @@ impl Chip<'_> {
         Step::Wait(command.limit)
     }
 
+    /// Moves what the FIFO holds, or has room for.
     fn data(&mut self, frame: &mut Frame, command: &Command) -> Step {
-        loop {
-            // In this order: bytes that came before a change of phase are counted.
-            let over = self.get(reg::SSTAT1) & (PHASEMIS | BUSFREE) != 0;
-            let on_bus = self.count();
-            let left = u32::from(frame.local16(local::LEFT));
-            let moved = u32::from(command.len).saturating_sub(left);
-            let n = match command.data {
-                Data::In(to) => {
-                    let n = left.saturating_sub(on_bus).min(FIFO);
-                    let mut bytes = [0; FIFO as usize];
-                    let bytes = &mut bytes[..n as usize];
-                    let mut rest = &mut bytes[..];
-                    while !rest.is_empty() {
-                        let done =
-                            self.bus.io_read_burst(self.base + reg::DFDAT, 1, rest).clamp(1, rest.len());
-                        rest = &mut rest[done..];
-                    }
-                    self.bus.put(to.wrapping_add(moved), bytes);
-                    n
+        // In this order: bytes that came before a change of phase are counted.
+        let over = self.get(reg::SSTAT1) & (PHASEMIS | BUSFREE) != 0;
+        let on_bus = self.count();
+        let left = u32::from(frame.local16(local::LEFT));
+        let moved = u32::from(command.len).saturating_sub(left);
+        let port = self.base + reg::DFDAT;
+        let mut bytes = [0; FIFO as usize];
+        let n = match command.data {
+            Data::In(to) => {
+                let n = left.saturating_sub(on_bus).min(FIFO);
+                let bytes = &mut bytes[..n as usize];
+                let mut done = 0;
+                while done < bytes.len() {
+                    done += self.bus.io_read_burst(port, 1, &mut bytes[done..]).max(1);
                 }
-                Data::Out(from) => {
-                    let in_fifo = on_bus.saturating_sub(left).min(FIFO);
-                    let n = (FIFO - in_fifo).min(left);
-                    let mut bytes = [0; FIFO as usize];
-                    let bytes = &mut bytes[..n as usize];
-                    if self.bus.mem_read(from.wrapping_add(moved), bytes).is_err() {
-                        return Step::Go(state::RESET);
-                    }
-                    let mut rest = &bytes[..];
-                    while !over && !rest.is_empty() {
-                        let done =
-                            self.bus.io_write_burst(self.base + reg::DFDAT, 1, rest).clamp(1, rest.len());
-                        rest = &rest[done..];
-                    }
-                    if over { 0 } else { n }
-                }
-                Data::None => 0,
-            };
-            let left = left - n;
-            frame.set_local16(local::LEFT, left as u16);
-            let complete = match command.data {
-                Data::In(_) => left == 0,
-                _ => left == 0 && self.count() == 0,
-            };
-            if complete || over && n == 0 {
-                // What a target did not take counts as not moved.
-                if matches!(command.data, Data::Out(_)) {
-                    let count = self.count().min(u32::from(command.len));
-                    frame.set_local16(local::LEFT, count as u16);
-                }
-                self.put(reg::DFCNTRL, 0);
-                return Step::Go(state::CONNECTED);
+                self.bus.put(to.wrapping_add(moved), bytes);
+                n
             }
-            if n == 0 {
-                return Step::Wait(command.limit);
+            Data::Out(from) if !over => {
+                let n = FIFO.saturating_sub(on_bus.saturating_sub(left)).min(left);
+                let bytes = &mut bytes[..n as usize];
+                if self.bus.mem_read(from.wrapping_add(moved), bytes).is_err() {
+                    return Step::Go(state::RESET);
+                }
+                let mut done = 0;
+                while done < bytes.len() {
+                    done += self.bus.io_write_burst(port, 1, &bytes[done..]).max(1);
+                }
+                n
             }
+            _ => 0,
+        };
+        frame.set_local16(local::LEFT, (left - n) as u16);
+        let complete = match command.data {
+            Data::In(_) => left == n,
+            _ => left == n && self.count() == 0,
+        };
+        if complete || over && n == 0 {
+            if matches!(command.data, Data::Out(_)) {
+                // What the target did not take counts as not moved.
+                let count = self.count().min(u32::from(command.len));
+                frame.set_local16(local::LEFT, count as u16);
+            }
+            self.put(reg::DFCNTRL, 0);
+            return Step::Go(state::CONNECTED);
         }
+        if n == 0 { Step::Wait(command.limit) } else { Step::Go(state::DATA) }
     }
 
     fn letting_go(&mut self, frame: &mut Frame, command: &Command) -> Step {

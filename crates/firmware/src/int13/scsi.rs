@@ -157,44 +157,38 @@ enum Answer {
     Failed(u8),
 }
 
-/// Goes on with the prepared command; the error is how to wait.
+/// Goes on with the prepared command; the error is how to wait. Each call of the service does one command at most.
 fn exchange(
     bus: &mut dyn Initiator,
     frame: &mut Frame,
     drive: &Drive,
     at: Address,
 ) -> Result<Answer, Outcome> {
-    loop {
-        let command = command(frame, drive);
-        let (what, failed) = what(frame);
-        match aic7870::run(bus, frame, at, &command) {
-            Ended::Wait(outcome) => return Err(outcome),
-            Ended::Good | Ended::Short if what == What::Sense => match judge(bus, frame, failed) {
-                Verdict::Failed(code) => return Ok(Answer::Failed(code)),
-                Verdict::Again => prepare(frame, drive, failed, failed),
-                Verdict::Start => prepare(frame, drive, What::Start, failed),
-                Verdict::Later => {
-                    prepare(frame, drive, failed, failed);
-                    return Err(wait::idle(bus));
-                }
-            },
-            Ended::Good if what == What::Start => prepare(frame, drive, failed, failed),
-            Ended::Good => return Ok(Answer::Done),
-            // A target may know less about itself than was asked.
-            Ended::Short if what == What::Inquiry => return Ok(Answer::Done),
-            Ended::Check if !matches!(what, What::Sense | What::Start) => {
-                bus.put(ANSWER, &[0; SENSE_BYTES as usize]);
-                prepare(frame, drive, What::Sense, what);
-            }
-            Ended::Busy if spend(frame, NOT_YET) => {
-                prepare(frame, drive, what, failed);
-                return Err(wait::idle(bus));
-            }
-            Ended::Busy => return Ok(Answer::Failed(code::NOT_READY)),
-            Ended::Absent => return Ok(Answer::Failed(code::TIMEOUT)),
-            Ended::Short | Ended::Check | Ended::Broken => return Ok(Answer::Failed(code::CONTROLLER)),
+    let command = command(frame, drive);
+    let (what, failed) = what(frame);
+    let (next, later) = match aic7870::run(bus, frame, at, &command) {
+        Ended::Wait(outcome) => return Err(outcome),
+        Ended::Good | Ended::Short if what == What::Sense => match judge(bus, frame, failed) {
+            Verdict::Failed(code) => return Ok(Answer::Failed(code)),
+            Verdict::Again => (failed, false),
+            Verdict::Later => (failed, true),
+            Verdict::Start => (What::Start, false),
+        },
+        Ended::Good if what == What::Start => (failed, false),
+        Ended::Good => return Ok(Answer::Done),
+        // A target may know less about itself than was asked.
+        Ended::Short if what == What::Inquiry => return Ok(Answer::Done),
+        Ended::Check if !matches!(what, What::Sense | What::Start) => {
+            bus.put(ANSWER, &[0; SENSE_BYTES as usize]);
+            (What::Sense, false)
         }
-    }
+        Ended::Busy if spend(frame, NOT_YET) => (what, true),
+        Ended::Busy => return Ok(Answer::Failed(code::NOT_READY)),
+        Ended::Absent => return Ok(Answer::Failed(code::TIMEOUT)),
+        Ended::Short | Ended::Check | Ended::Broken => return Ok(Answer::Failed(code::CONTROLLER)),
+    };
+    prepare(frame, drive, next, failed);
+    Err(if later { wait::idle(bus) } else { Outcome::Spin })
 }
 
 /// Whether patience suffices for another try.
@@ -248,31 +242,33 @@ pub(super) fn begin(frame: &mut Frame, drive: &Drive) {
 
 /// Goes on with a transfer.
 pub(super) fn run(bus: &mut dyn Initiator, frame: &mut Frame, drive: &Drive, at: Address) -> Progress {
-    loop {
-        let remaining = frame.local16(local::REMAINING);
-        if remaining == 0 {
-            return Progress::Done;
-        }
-        let linear = frame.local32(local::LINEAR);
-        if aic7870::is_prepared(frame) && operation(frame) == Operation::Write {
-            // Better no command than one that stops in the middle for want of data.
-            let mut data = vec![0; usize::from(command(frame, drive).len)];
-            if bus.mem_read(linear, &mut data).is_err() {
-                return Progress::Failed(code::BAD_COMMAND);
-            }
-        }
-        match exchange(bus, frame, drive, at) {
-            Err(outcome) => return Progress::Wait(outcome),
-            Ok(Answer::Failed(code)) => return Progress::Failed(code),
-            Ok(Answer::Done) => {}
-        }
-        let done = frame.local16(IN_COMMAND).clamp(1, remaining);
-        let bytes = u32::from(done) * u32::from(drive.sector_bytes());
-        frame.set_local32(local::LINEAR, linear.wrapping_add(bytes));
-        frame.set_local32(local::LBA, frame.local32(local::LBA).wrapping_add(u32::from(done)));
-        frame.set_local16(local::REMAINING, remaining - done);
-        issue(frame, drive, What::Transfer);
+    let remaining = frame.local16(local::REMAINING);
+    if remaining == 0 {
+        return Progress::Done;
     }
+    let linear = frame.local32(local::LINEAR);
+    if aic7870::is_prepared(frame) && operation(frame) == Operation::Write {
+        // Better no command than one that stops in the middle for want of data.
+        let mut data = vec![0; usize::from(command(frame, drive).len)];
+        if bus.mem_read(linear, &mut data).is_err() {
+            return Progress::Failed(code::BAD_COMMAND);
+        }
+    }
+    match exchange(bus, frame, drive, at) {
+        Err(outcome) => return Progress::Wait(outcome),
+        Ok(Answer::Failed(code)) => return Progress::Failed(code),
+        Ok(Answer::Done) => {}
+    }
+    let done = frame.local16(IN_COMMAND).clamp(1, remaining);
+    let bytes = u32::from(done) * u32::from(drive.sector_bytes());
+    frame.set_local32(local::LINEAR, linear.wrapping_add(bytes));
+    frame.set_local32(local::LBA, frame.local32(local::LBA).wrapping_add(u32::from(done)));
+    frame.set_local16(local::REMAINING, remaining - done);
+    if remaining == done {
+        return Progress::Done;
+    }
+    issue(frame, drive, What::Transfer);
+    Progress::Wait(Outcome::Spin)
 }
 
 /// Where the scan of POST is, in the locals: word 9, and a double word that transfers have no use for then.
@@ -356,6 +352,8 @@ impl Scan {
     }
 }
 
+/// Adapters that are looked at.
+const ADAPTERS: u8 = 4;
 /// SCSI IDs that are looked at: those of a narrow bus.
 const IDS: u8 = 8;
 
@@ -365,15 +363,19 @@ pub(crate) fn start_detection(frame: &mut Frame) {
     frame.set_local32(scan_local::ADAPTER, 0);
 }
 
-/// Looks at one ID after another of one adapter after another; done when all are known. A machine without adapters is done at once.
+/// Looks at one ID after another of one adapter after another, one command a call; done when all are known. A machine without adapters
+/// is done at once.
 pub(crate) fn detect(bus: &mut dyn Initiator, frame: &mut Frame) -> Outcome {
     loop {
         let mut scan = Scan::load(frame);
         if matches!(scan.stage, Stage::First | Stage::Next) {
             let first = scan.stage == Stage::First;
             let behind = (!first).then_some(scan.at.devfn);
-            let Some(devfn) = aic7870::next_adapter(bus, behind) else { return Outcome::Done };
             scan.controller = if first { 0 } else { scan.controller.saturating_add(1) };
+            if scan.controller >= ADAPTERS {
+                return Outcome::Done;
+            }
+            let Some(devfn) = aic7870::next_adapter(bus, behind) else { return Outcome::Done };
             scan.at = Address { devfn, own: aic7870::own_id(bus, devfn), id: 0 };
             scan.go(frame, Stage::Reset);
             scan.store(frame);
@@ -385,6 +387,7 @@ pub(crate) fn detect(bus: &mut dyn Initiator, frame: &mut Frame) -> Outcome {
         };
         step(bus, frame, &mut scan, answer);
         scan.store(frame);
+        return Outcome::Spin;
     }
 }
 
