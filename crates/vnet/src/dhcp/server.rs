@@ -263,6 +263,7 @@ impl Server {
     fn grant(&mut self, now: VmInstant, request: &Request, from: MacAddress, out: &mut Outbox) {
         if request.server.is_some_and(|server| server != self.config.server) {
             // It chose another server's offer.
+            self.probes.retain(|probe| probe.request.client != request.client);
             if let Some((address, LeaseState::Offered)) = self.leases.of(now, &request.client) {
                 self.leases.release(now, address);
             }
