@@ -10,6 +10,7 @@ mod cpu;
 mod devices;
 mod firmware;
 mod machine;
+mod nat;
 mod pci;
 mod scsi;
 pub mod text;
@@ -28,6 +29,7 @@ pub use devices::{
 };
 pub use firmware::firmware;
 pub use machine::machine;
+pub use nat::nat;
 pub use pci::pci;
 pub use scsi::{scsi_cdrom, scsi_disk};
 pub use tulip::{srom, tulip};
@@ -56,6 +58,7 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("firmware", firmware),
     ("ide", ide),
     ("machine", machine),
+    ("nat", nat),
     ("pci", pci),
     ("s3trio", s3trio),
     ("scsi_cdrom", scsi_cdrom),
