@@ -125,16 +125,14 @@ impl Board {
                     Err(job) => request = job.request,
                 }
             }
-            let started = (real || host_times.is_on()).then(Instant::now);
+            let computing = host_times.long();
+            let started = real.then(Instant::now);
             let (operation, unit) = (request.operation, usize::from(request.unit));
             let medium = disk.drives.get(unit).and_then(|d| d.medium.as_deref());
             client.complete(perform(medium, request));
-            if let Some(started) = started {
-                let nanos = started.elapsed().as_nanos() as u64;
-                host_times.long(index, nanos);
-                if let Some(drive) = disk.drives.get_mut(unit) {
-                    drive.took(operation, bytes, nanos);
-                }
+            host_times.long_over(index, computing);
+            if let (Some(started), Some(drive)) = (started, disk.drives.get_mut(unit)) {
+                drive.took(operation, bytes, started.elapsed().as_nanos() as u64);
             }
         }
         self.update_deadline(index);

@@ -85,9 +85,13 @@ impl fmt::Debug for Calls {
 }
 
 impl Calls {
+    fn any(&self) -> bool {
+        self.bits.load(Ordering::SeqCst) != 0
+    }
+
     fn take(&self) -> u64 {
         // Most often there is none, and a swap costs more than a look.
-        if self.bits.load(Ordering::SeqCst) == 0 { 0 } else { self.bits.swap(0, Ordering::SeqCst) }
+        if self.any() { self.bits.swap(0, Ordering::SeqCst) } else { 0 }
     }
 
     fn waker(&self, bit: u64) -> Waker {
@@ -139,13 +143,19 @@ impl Board {
         }
     }
 
-    /// Tells disk controllers what was done for them and serves the cards whose ports have called. Cards of one machine that answer each other are served in turns, and what is still
-    /// to do after many of them waits for the next look.
+    /// Tells disk controllers what was done for them and serves the cards whose ports have called. Cards of one machine that answer each
+    /// other are served in turns, and what is still to do after many of them waits for the next look.
+    #[inline]
     pub(crate) fn answer_calls(&mut self) {
-        const TURNS: u32 = 64;
-        if self.answering {
-            return;
+        // Looked at for every access of the guest, and hardly ever true.
+        if (self.calls.any() || self.pool.called()) && !self.answering {
+            self.answer();
         }
+    }
+
+    #[cold]
+    fn answer(&mut self) {
+        const TURNS: u32 = 64;
         self.answering = true;
         self.take_completions();
         for _ in 0..TURNS {

@@ -287,11 +287,18 @@ impl Pool {
         Ok(())
     }
 
-    /// What was done since the last call, if anybody has called.
+    /// Something was done.
+    #[inline]
+    pub(crate) fn called(&self) -> bool {
+        self.out > 0 && self.shared.called.load(Ordering::SeqCst)
+    }
+
+    /// What was done since the last call.
     pub(crate) fn take(&mut self) -> Vec<Done> {
-        if self.out == 0 || !self.shared.called.swap(false, Ordering::SeqCst) {
+        if !self.called() {
             return Vec::new();
         }
+        self.shared.called.store(false, Ordering::SeqCst);
         let done = std::mem::take(&mut self.shared.lock().done);
         self.out -= done.len();
         done
