@@ -212,7 +212,7 @@ impl<S: HostSocket> Flow<S> {
         }
         let Stage::Open(handle) = self.stage else { return Fate::Goes };
         for _ in 0..ROUNDS {
-            let moved = self.to_host(handle, now, stats) | self.from_host(handle, now, readable, stats);
+            let moved = self.carry_out(handle, now, stats) | self.carry_in(handle, now, readable, stats);
             stack.poll(now, None, &mut self.set, out);
             if !moved || self.broken || !stack.has_room(out) {
                 break;
@@ -267,7 +267,7 @@ impl<S: HostSocket> Flow<S> {
         self.set.get_mut::<Socket<'_>>(handle).abort();
     }
 
-    fn to_host(&mut self, handle: SocketHandle, now: VmInstant, stats: &mut NatStats) -> bool {
+    fn carry_out(&mut self, handle: SocketHandle, now: VmInstant, stats: &mut NatStats) -> bool {
         let mut moved = false;
         self.host_full = false;
         while !self.broken {
@@ -314,7 +314,7 @@ impl<S: HostSocket> Flow<S> {
         moved
     }
 
-    fn from_host(
+    fn carry_in(
         &mut self,
         handle: SocketHandle,
         now: VmInstant,
