@@ -2,18 +2,22 @@
 #![cfg(all(feature = "nat", unix))]
 
 mod common;
+mod nat_world;
 
 use common::{Guest, mac, run_real};
+use slotone_bus::VmInstant;
+use slotone_net::NetPort;
 use slotone_vnet::nat::{NatEvent, NatPort, open_nat};
 use slotone_vnet::spec::{NatSpec, NicMode, NicSpec};
 use smoltcp::iface::SocketHandle;
 use smoltcp::socket::{tcp, udp};
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 168, 131, 254);
+const GATEWAY_MAC: [u8; 6] = [0x02, 0x03, 0xff, 0x4e, 0x41, 0x54];
 const LIMIT: Duration = Duration::from_secs(20);
 
 struct Lab {
@@ -203,4 +207,48 @@ fn a_forward_leads_from_the_host_to_the_guest() {
     assert!(error.starts_with(&format!("forward=tcp:{free}:22: ")), "{error}");
     drop(lab);
     open_nat(&spec, |_| {}).unwrap();
+}
+
+/// Needs a host whose `net.ipv4.ping_group_range` has this user's group, and an address besides the loopback.
+#[test]
+fn pings_leave_by_a_ping_socket() {
+    let outside = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+    let own = outside.connect((Ipv4Addr::new(198, 51, 100, 1), 9)).and_then(|()| outside.local_addr());
+    let Ok(SocketAddr::V4(own)) = own else {
+        println!("SKIP: this host has no route to anywhere");
+        return;
+    };
+    let mut lab = Lab::new("nat,host=on");
+    let Some(SocketAddr::V4(guest)) = lab.guest.lease.map(|lease| SocketAddr::from((lease.address(), 0)))
+    else {
+        panic!("a lease")
+    };
+    let mut message = vec![8, 0, 0, 0, 0, 77, 0, 1];
+    message.extend_from_slice(b"what is sent comes back");
+    let checksum = !nat_world::sum(&message);
+    message[2..4].copy_from_slice(&checksum.to_be_bytes());
+    let mut packet = vec![0x45, 0, 0, 20 + message.len() as u8, 0, 0, 0, 0, 64, 1, 0, 0];
+    packet.extend_from_slice(&guest.ip().octets());
+    packet.extend_from_slice(&own.ip().octets());
+    let checksum = !nat_world::sum(&packet);
+    packet[10..12].copy_from_slice(&checksum.to_be_bytes());
+    let frame = [&GATEWAY_MAC[..], &mac(1).0, &[8, 0], &packet, &message].concat();
+    let port = &mut lab.guest.wire.port;
+    port.send(VmInstant::ZERO, &frame);
+    let begun = Instant::now();
+    let mut answer = None;
+    while answer.is_none() && begun.elapsed() < LIMIT {
+        let said = lab.events.try_recv();
+        if said == Ok(NatEvent::NoEcho) {
+            println!("SKIP: this user may have no ping socket");
+            return;
+        }
+        port.receive(VmInstant::ZERO, &mut |frame| {
+            answer = (frame[23] == 1).then(|| frame.to_vec()).or(answer.take())
+        });
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let answer = answer.expect("an answer");
+    assert_eq!((&answer[26..30], &answer[30..34]), (&own.ip().octets()[..], &guest.ip().octets()[..]));
+    assert_eq!((&answer[34..36], &answer[38..34 + message.len()]), (&[0, 0][..], &message[4..]));
 }
