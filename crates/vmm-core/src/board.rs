@@ -576,14 +576,18 @@ impl Board {
             self.now = self.now.max(deadline);
             self.stats.ticks += 1;
             let before = self.intr;
-            self.call(index, |d, cx| {
+            let unmoved = self.call(index, |d, cx| {
                 // It may be the time of the card's port instead.
                 if d.next_deadline().is_some_and(|due| due <= cx.now()) {
                     d.tick(cx);
                 }
+                d.next_deadline() == Some(deadline)
             });
-            if self.slots[usize::from(index)].deadline == Some(deadline) {
-                // The contract says that a tick moves its deadline; one that does not would hang the machine.
+            let slot = &self.slots[usize::from(index)];
+            let port = slot.cable.as_ref().and_then(|cable| cable.next_deadline());
+            if slot.deadline == Some(deadline) && (unmoved || port == Some(deadline)) {
+                // The contract says that a tick moves its deadline; one that does not would hang the machine. But a request that was
+                // completed right behind the tick that missed it may bring the same deadline back.
                 self.slots[usize::from(index)].deadline = None;
                 self.find_next();
             }
