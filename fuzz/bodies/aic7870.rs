@@ -1,4 +1,5 @@
-//! AIC-7870 with two disks (one has a bad sector) and a CD drive: registers under any script, and any sequencer program.
+//! AIC-7870 with two disks (one has a bad sector) and a CD drive: registers under any script, and any sequencer program. Besides the rules of
+//! `slotone-fuzz-kit`, the sequencer goes instruction by instruction beside a reference (`aic7870_steps`).
 
 use std::any::Any;
 
@@ -10,6 +11,7 @@ use slotone_bus::{At, Device, TestPort, WindowId};
 use slotone_fuzz_kit::{Harness, Script, assert_rules};
 use slotone_scsi::{CdRom, Disk, DiskConfig, Target};
 
+use super::aic7870_steps::stepped;
 use super::{Reader, text};
 
 const SECTORS: u64 = 400;
@@ -108,6 +110,7 @@ pub fn aic7870_registers(input: &[u8]) {
     for kind in [0, 1, 6] {
         check(config(kind), Vec::new(), &script);
     }
+    stepped(loaded(config(1), &[]), &[], &script);
 }
 
 /// Any program: a byte for the kind of targets, a word for its length in bytes, the program, and a script in the form of bytes.
@@ -117,5 +120,15 @@ pub fn aic7870_sequencer(input: &[u8]) {
     let kind = input.u8();
     let len = usize::from(input.u16()) % 2049;
     let program = input.take(len).to_vec();
-    check(config(kind), program, &Script::from_bytes(input.0));
+    let script = Script::from_bytes(input.0);
+    check(config(kind), program.clone(), &script);
+    stepped(loaded(config(kind), &program), &program, &script);
+}
+
+/// An adapter with a program, about to run it.
+fn loaded(config: Aic7870Config, program: &[u8]) -> Aic7870 {
+    let mut aic = adapter(config);
+    configure(&mut aic);
+    load(&mut aic, program);
+    aic
 }

@@ -4,6 +4,7 @@
 //! Every body bounds the time and the memory that one input takes, and is a function of its input alone.
 
 mod aic7870;
+mod aic7870_steps;
 mod block;
 mod bus;
 mod cpu;

@@ -320,8 +320,24 @@ fn request(config: &Config, r: &mut Reader<'_>) -> Vec<u8> {
     [&[0xff; 6][..], &mac.0, &[8, 0], &ip, &udp, &message].concat()
 }
 
-/// What the server has promised: until when, by address; the client is the identifier or the Ethernet address.
-type Promises = BTreeMap<Ipv4Addr, (Vec<u8>, u64)>;
+/// Until when an address is a client's; the client is the identifier or the Ethernet address.
+type Held = BTreeMap<Ipv4Addr, (Vec<u8>, u64)>;
+
+/// What the server has promised.
+#[derive(Default)]
+struct Promises {
+    /// By ACK.
+    bound: Held,
+    /// By OFFER: nobody else gets it for a minute (a probe of up to some seconds comes before it).
+    offered: Held,
+}
+
+impl Promises {
+    /// Nothing is known of anyone any more.
+    fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
 
 /// Checks what the server sent.
 fn answers(config: &Config, out: &mut Outbox, now: u64, promises: &mut Promises) {
@@ -375,12 +391,20 @@ fn message(config: &Config, message: &[u8], now: u64, promises: &mut Promises) {
     }
     assert_eq!(options[&51], config.lease.to_be_bytes());
     assert_eq!(options[&1], config.mask().octets());
-    if let Some((owner, until)) = promises.get(&yours) {
-        assert!(*owner == client || *until <= now, "{yours} promised to {owner:?} and {client:?}");
+    for held in [&promises.bound, &promises.offered] {
+        if let Some((owner, until)) = held.get(&yours) {
+            assert!(*owner == client || *until <= now, "{yours} promised to {owner:?} and {client:?}");
+        }
     }
+    promises.offered.retain(|_, (owner, _)| *owner != client);
     if kind == 5 {
-        promises.retain(|_, (owner, _)| *owner != client);
-        promises.insert(yours, (client, now + u64::from(config.lease) * SECOND));
+        promises.bound.retain(|_, (owner, _)| *owner != client);
+        promises.bound.insert(yours, (client, now + u64::from(config.lease) * SECOND));
+    } else {
+        // To offer what is a client's anyway changes nothing about how long it is.
+        let bound = promises.bound.get(&yours).filter(|(owner, until)| *owner == client && *until > now);
+        let until = bound.map_or(now + 50 * SECOND, |(_, until)| *until);
+        promises.offered.insert(yours, (client, until));
     }
 }
 
@@ -408,7 +432,7 @@ pub fn dhcp(input: &[u8]) {
     let spec = DhcpSpec { network: "n".into(), config: Some(config.clone()), leases: None };
     assert_eq!(spec.to_string().parse(), Ok(spec));
     let mut server = Server::new(config.clone()).expect("settings by the rules");
-    let (mut now, mut out, mut promises) = (0, Outbox::new(), Promises::new());
+    let (mut now, mut out, mut promises) = (0, Outbox::new(), Promises::default());
     for _ in 0..300 {
         if r.is_empty() {
             break;
@@ -425,9 +449,24 @@ pub fn dhcp(input: &[u8]) {
                 if let 4 | 7 = frame[14 + 28 + 242] {
                     promises.clear();
                 }
+                // Who asks another server gives up what this one offered.
+                if frame[14 + 28 + 242] == 3 {
+                    promises.offered.clear();
+                }
                 server.frame(at, &frame, &mut out);
             }
-            4 => now += u64::from(r.u16()) * 10_000_000,
+            4 => {
+                let end = now + u64::from(r.u16()) * 10_000_000;
+                // As a machine does: at the deadlines, not long after them.
+                while let Some(due) = server.next_deadline().map(|due| due.as_nanos())
+                    && due <= end
+                {
+                    now = now.max(due);
+                    server.poll(VmInstant::from_nanos(now), &mut out);
+                    answers(&config, &mut out, now, &mut promises);
+                }
+                now = end;
+            }
             5 => {
                 let (n, last, kind) = (r.u8(), r.u8(), r.u8());
                 let address = Ipv4Addr::from_bits(config.network.to_bits() | u32::from(last));
@@ -468,7 +507,7 @@ pub fn dhcp(input: &[u8]) {
         let leases = server.leases(at);
         assert!(leases.iter().all(|lease| config.hands_out(lease.address)));
         let bound = leases.iter().filter(|lease| lease.state == LeaseState::Bound);
-        for (address, (client, until)) in &promises {
+        for (address, (client, until)) in &promises.bound {
             let kept = bound.clone().any(|lease| lease.address == *address && lease.client == *client);
             assert!(*until <= now || kept, "{address} was promised to {client:?} and forgotten");
         }
