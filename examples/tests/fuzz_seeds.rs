@@ -103,7 +103,7 @@ macro_rules! targets {
 
 targets! {
     aic7870_registers aic7870_sequencer block bus chipset_dma chipset_host_bridge chipset_isa_bridge chipset_pic chipset_pit chipset_pm chipset_rtc cpu dhcp firmware ide machine nat
-    pci s3trio scsi_cdrom scsi_disk srom superio_config superio_kbc superio_uart switch tulip vhd_chain vhd_disk vhd_footer vhd_header vhd_locators vhd_open
+    pci s3trio scsi_cdrom scsi_disk scsi_faulty srom superio_config superio_kbc superio_uart switch tulip vhd_chain vhd_disk vhd_footer vhd_header vhd_locators vhd_open
 }
 
 #[test]

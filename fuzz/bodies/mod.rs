@@ -14,6 +14,7 @@ mod machine;
 mod nat;
 mod pci;
 mod scsi;
+mod scsi_faulty;
 pub mod text;
 mod tulip;
 mod vhd;
@@ -33,6 +34,7 @@ pub use machine::machine;
 pub use nat::nat;
 pub use pci::pci;
 pub use scsi::{scsi_cdrom, scsi_disk};
+pub use scsi_faulty::scsi_faulty;
 pub use tulip::{srom, tulip};
 pub use vhd::{vhd_disk, vhd_open};
 pub use vhd_parts::{vhd_chain, vhd_footer, vhd_header, vhd_locators};
@@ -64,6 +66,7 @@ pub const TARGETS: &[(&str, Body)] = &[
     ("s3trio", s3trio),
     ("scsi_cdrom", scsi_cdrom),
     ("scsi_disk", scsi_disk),
+    ("scsi_faulty", scsi_faulty),
     ("srom", srom),
     ("superio_config", superio_config),
     ("superio_kbc", superio_kbc),

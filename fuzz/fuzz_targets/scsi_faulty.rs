@@ -1,0 +1,2 @@
+#![no_main]
+slotone_fuzz::bytes_target!(scsi_faulty);
