@@ -78,6 +78,22 @@ fn trouble() -> impl Strategy<Value = Trouble> {
     ]
 }
 
+/// What is on the bus when nothing disturbs the same two commands.
+#[cfg(feature = "trace")]
+fn undisturbed(config: Aic7870Config, seed: u64, disconnect: bool, tag: u8) -> String {
+    let mut board = board(config);
+    board.recorder.clear();
+    let data: Vec<u8> = (0..4096u32).map(|n| (n as u64 ^ seed) as u8).collect();
+    board.poke(0x200000, &data);
+    for (code, address) in [(0x2a, 0x200000), (0x28, 0x300000)] {
+        let cdb = block(code, 77, 8);
+        let work = Work { cdb: &cdb, address, len: 4096, out: code == 0x2a, disconnect, tag, ..READ };
+        assert_eq!(program::run(&mut board, work), (Some(0), 0));
+    }
+    board.idle();
+    board.recorder.text()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -94,7 +110,12 @@ proptest! {
     ) {
         let timing = Timing { access, sector: 0, ..Timing::default() };
         let latency = Latency { request, burst, seed };
-        let mut board = board(Aic7870Config { timing, latency, ..Aic7870Config::default() });
+        let plain = Aic7870Config { timing, ..Aic7870Config::default() };
+        #[cfg(feature = "trace")]
+        let expected = undisturbed(plain, seed, disconnect, tag);
+        let mut board = board(Aic7870Config { latency, ..plain });
+        #[cfg(feature = "trace")]
+        board.recorder.clear();
         let data: Vec<u8> = (0..4096u32).map(|n| (n as u64 ^ seed) as u8).collect();
         board.poke(0x200000, &data);
         let mut troubles = troubles.into_iter();
@@ -121,5 +142,7 @@ proptest! {
         }
         prop_assert!(board.memory(0x300000, 4096) == data);
         board.idle();
+        #[cfg(feature = "trace")]
+        prop_assert_eq!(board.recorder.text(), expected);
     }
 }
