@@ -220,6 +220,7 @@ impl Adapter {
             _ => {
                 self.s.pc = at;
                 self.s.error |= error::ILLOPCODE;
+                self.s.file[usize::from(r::SEQCTL)] &= !seqctl::PAUSEDIS;
                 self.s.intstat |= intstat::BRKADRINT;
                 self.force_pause();
                 self.update_interrupts(cx);

@@ -404,6 +404,21 @@ fn interrupts_and_pauses() {
     }
 }
 
+/// A hard error ends PAUSEDIS, which the host cannot; only a reset of the chip clears it.
+#[test]
+fn an_illegal_operation_under_pausedis() {
+    let mut board = board(&[alu(0, 0x60, 0x60, 0x40, false), 7 << 25]);
+    board.set(0x60, 0x10);
+    board.set(0x87, 0x02);
+    board.advance(10_000);
+    assert_eq!((board.get(0x60), board.get(0x87) & 4, board.get(0x91), board.get(0x92)), (0x10, 4, 8, 4));
+    board.set(0x92, 0x1f);
+    assert_eq!((board.get(0x91), board.get(0x92)), (0, 4));
+    board.set(0x87, 0x01);
+    board.set(0x87, 0x04);
+    assert_eq!(board.get(0x92), 0);
+}
+
 /// Registers that a random program may use: all storage, indirection, the program counter.
 fn register() -> impl Strategy<Value = u8> {
     prop_oneof![
