@@ -898,3 +898,37 @@ fn wide_and_narrow_addresses() {
         }
     }
 }
+
+/// One initiator's reservation keeps another's commands out; here both are one adapter under two IDs.
+#[test]
+fn a_reservation_on_the_bus() {
+    let mut hand = hand();
+    let as_6 = |hand: &mut Hand, cdb: &[u8]| {
+        hand.board.set(0x0c, 0x88);
+        hand.board.set(0x05, 0x06);
+        hand.board.set(0x00, 0x48);
+        while hand.board.get(0x0b) & 0x40 == 0 {
+            hand.board.advance(1_000);
+        }
+        hand.board.set(0x00, 0x10);
+        hand.board.set(0x0c, 0x08);
+        hand.board.set(0x01, 0x1a);
+        hand.send(&[0x80]);
+        hand.carry_on(cdb, &[])
+    };
+    assert_eq!(as_6(&mut hand, &[0; 6]).status, Some(2), "each has a unit attention of its own");
+    assert_eq!(as_6(&mut hand, &[0; 6]).status, Some(0));
+    hand.good(0, &[0x16, 0, 0, 0, 0, 0], &[]);
+    for cdb in [[0; 6], [0x08, 0, 0, 1, 1, 0], [0x16, 0, 0, 0, 0, 0]] {
+        assert_eq!(as_6(&mut hand, &cdb).status, Some(0x18), "RESERVATION CONFLICT");
+    }
+    assert_eq!(as_6(&mut hand, &[0x12, 0, 0, 0, 36, 0]).status, Some(0));
+    assert_eq!(as_6(&mut hand, &[0x17, 0, 0, 0, 0, 0]).status, Some(0), "a release by another does nothing");
+    assert_eq!(as_6(&mut hand, &[0; 6]).status, Some(0x18));
+    // BUS DEVICE RESET takes it away, from whomever it comes.
+    assert!(hand.select(0, true));
+    hand.send(&[0x80, 0x0c]);
+    assert_eq!(hand.phase(), None);
+    assert_eq!(as_6(&mut hand, &[0; 6]).status, Some(2), "a unit attention");
+    assert_eq!(as_6(&mut hand, &[0; 6]).status, Some(0));
+}
