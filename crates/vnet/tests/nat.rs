@@ -7,6 +7,7 @@ mod nat_world;
 use common::{Guest, mac, run, seconds};
 use nat_world::{Answer, FakeHost, World};
 use slotone_bus::VmInstant;
+use slotone_vnet::fault::{Faults, Faulty};
 use slotone_vnet::nat::{Limits, Nat, NatConfig, NatEvent};
 use slotone_vnet::spec::Forward;
 use slotone_vnet::station::{Outbox, Station};
@@ -545,6 +546,94 @@ fn tables_are_bounded_and_the_silent_give_way() {
     let frame = nat_world::syn(&nat, (GUEST, 3000), mac(1), (OUTSIDE, 80));
     nat.frame(seconds(360), &frame, &mut out);
     assert_eq!((nat.in_use().0, nat.stats().given_up, world.open()), (4, 1, 10));
+}
+
+#[test]
+fn a_bad_network_and_a_slow_reader_lose_no_byte() {
+    let world = World::default();
+    let switch = Switch::new();
+    switch.station(Nat::new(config(), FakeHost(world.clone())).unwrap()).unwrap();
+    let port = switch.port(PortOptions { mac: Some(mac(1)), ..PortOptions::default() }).unwrap();
+    let faults = Faults { loss: 100_000, duplicate: 20_000, reorder: 20_000, delay: 100_000, seed: 5 };
+    let mut guest = Guest::new(Faulty::new(port, faults), mac(1), Some((GUEST, 24)));
+    guest.interface.routes_mut().add_default_ipv4_route(GATEWAY).unwrap();
+    let mut guests = [guest];
+    let handle = guests[0].connect((OUTSIDE, 80), 40_000);
+    let (long, mut got, mut sent) = (pattern(1_500_000), Vec::new(), 0);
+    let mut now = VmInstant::ZERO;
+    while got.len() < long.len() {
+        assert!(now < seconds(3000), "{} of {} bytes, {sent} the other way", got.len(), long.len());
+        // It reads every two seconds only: its window closes, and the word that it opens is lost at times.
+        let socket = guests[0].sockets.get_mut::<tcp::Socket>(handle);
+        let _ = socket.recv(|data| {
+            got.extend_from_slice(data);
+            (data.len(), ())
+        });
+        if socket.can_send() && sent < 300_000 {
+            sent += socket.send_slice(&long[sent..300_000]).unwrap();
+        }
+        if world.streams() == 1 && world.stream(0).lock().unwrap().to_guest.is_empty() && got.is_empty() {
+            world.stream(0).lock().unwrap().to_guest.extend(&long);
+        }
+        now = run(&mut guests, now, now + 2_000_000_000, |_| false);
+    }
+    assert!(got == long && world.stream(0).lock().unwrap().from_guest == long[..300_000]);
+}
+
+#[test]
+fn a_window_whose_opening_was_lost_is_asked_for() {
+    let world = World::default();
+    let mut nat = Nat::new(config(), FakeHost(world.clone())).unwrap();
+    let mut out = Outbox::new();
+    let (mut now, mut theirs) = (0, 0);
+    let mut send = |flags, numbers, window, wait: u64| {
+        let frame =
+            nat_world::any_segment(&nat, (GUEST, 2000), mac(1), (OUTSIDE, 80), flags, numbers, b"", 0);
+        nat.frame(VmInstant::from_nanos(now), &nat_world::with_window(frame, window), &mut out);
+        let mut got = Vec::new();
+        for _ in 0..wait.max(1) {
+            nat.poll(VmInstant::from_nanos(now), &mut out);
+            now += 1_000_000_000;
+            while let Some(frame) = out.pop() {
+                theirs = u32::from_be_bytes(frame[38..42].try_into().unwrap());
+                got.push(usize::from(u16::from_be_bytes([frame[16], frame[17]])) - 40);
+            }
+        }
+        (theirs, got)
+    };
+    let (first, _) = send(2, (100, 0), 1000, 0);
+    let begins = first.wrapping_add(1);
+    send(0x10, (101, begins), 0, 0);
+    world.stream(0).lock().unwrap().to_guest.extend(pattern(500));
+    // Nothing fits; the guest is asked every five seconds, with a byte that it has.
+    let (number, got) = send(0x10, (101, begins), 0, 23);
+    assert_eq!((number, &got[..]), (first, &[1; 4][..]));
+    let (number, got) = send(0x10, (101, begins), 1000, 0);
+    assert_eq!((number, &got[..]), (begins, &[500][..]));
+}
+
+#[test]
+fn bytes_behind_the_end_are_not_the_hosts() {
+    let world = World::default();
+    let mut nat = Nat::new(config(), FakeHost(world.clone())).unwrap();
+    let mut out = Outbox::new();
+    let end = (GUEST, 2000);
+    let mut send = |flags, numbers, data: &[u8]| {
+        let frame = nat_world::any_segment(&nat, end, mac(1), (OUTSIDE, 80), flags, numbers, data, 0);
+        nat.frame(VmInstant::ZERO, &frame, &mut out);
+        nat.poll(VmInstant::ZERO, &mut out);
+        let mut theirs = 0;
+        while let Some(frame) = out.pop() {
+            theirs = u32::from_be_bytes(frame[38..42].try_into().unwrap());
+        }
+        theirs
+    };
+    let theirs = send(2, (100, 0), b"").wrapping_add(1);
+    send(0x19, (101, theirs), b"all");
+    send(0x18, (105, theirs), b"more");
+    let pipe = world.stream(0);
+    let pipe = pipe.lock().unwrap();
+    assert!(pipe.guest_ended && pipe.from_guest == b"all");
 }
 
 #[test]

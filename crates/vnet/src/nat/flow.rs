@@ -7,12 +7,15 @@ use crate::station::Outbox;
 use slotone_bus::VmInstant;
 use smoltcp::iface::{SocketHandle, SocketSet};
 use smoltcp::socket::tcp::{Socket, SocketBuffer, State};
+use smoltcp::time::Duration;
 use smoltcp::wire::IpListenEndpoint;
 use std::io;
 use std::net::Ipv4Addr;
 
 /// How often one call goes round between the two sides.
 const ROUNDS: usize = 16;
+/// A connection whose guest takes nothing for so long is asked about its window (nanoseconds).
+const QUIET: u64 = 5_000_000_000;
 
 /// An end of a connection or datagram.
 pub(super) type Endpoint = (Ipv4Addr, u16);
@@ -221,6 +224,20 @@ impl<S: HostSocket> Flow<S> {
         self.judge(handle, now, stack, limits, out)
     }
 
+    /// Asks for the guest's window now and then while bytes wait for it: the guest's word that it has opened may have been lost, and smoltcp
+    /// does not ask by itself.
+    fn probe(&mut self, handle: SocketHandle, now: VmInstant) -> Option<VmInstant> {
+        let socket = self.set.get_mut::<Socket<'_>>(handle);
+        let waits = socket.send_queue() > 0 && socket.may_send();
+        let quiet = self.last + QUIET;
+        let probes = waits && quiet <= now;
+        if probes != socket.keep_alive().is_some() {
+            // The first one goes at once.
+            socket.set_keep_alive(probes.then_some(Duration::from_micros(QUIET / 1000)));
+        }
+        (waits && !probes).then_some(quiet)
+    }
+
     /// Whether it goes on, and until when it may be silent.
     fn judge(
         &mut self,
@@ -257,7 +274,9 @@ impl<S: HostSocket> Flow<S> {
             self.give_up(now, stack, out);
             return Fate::Late;
         }
-        self.deadline = stack.deadline(now, &self.set).map_or(silent, |at| at.min(silent));
+        let quiet = self.probe(handle, now).unwrap_or(silent);
+        let at = stack.deadline(now, &self.set).unwrap_or(silent);
+        self.deadline = at.min(silent).min(quiet);
         Fate::Goes
     }
 
@@ -285,6 +304,13 @@ impl<S: HostSocket> Flow<S> {
                     let _ = self.host.finish();
                 }
                 break;
+            }
+            if self.guest_ended {
+                // A guest that goes on behind its end: smoltcp takes it, a host must not see it.
+                if socket.recv(|data| (data.len(), ())).is_err() {
+                    break;
+                }
+                continue;
             }
             let host = &mut self.host;
             let result: Result<io::Result<usize>, _> = socket.recv(|data| match host.write(data) {

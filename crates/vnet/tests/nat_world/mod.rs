@@ -338,6 +338,16 @@ pub fn any_segment(
     packet(nat, mac, (from.0, to.0), 6, &body)
 }
 
+/// The same segment with another window.
+pub fn with_window(mut frame: Vec<u8>, window: u16) -> Vec<u8> {
+    let end = |at: usize| Ipv4Addr::new(frame[at], frame[at + 1], frame[at + 2], frame[at + 3]);
+    let ends = (end(26), end(30));
+    frame[48..50].copy_from_slice(&window.to_be_bytes());
+    frame[50..52].fill(0);
+    with_sum(ends, 6, 16, &mut frame[34..]);
+    frame
+}
+
 pub fn segment(
     nat: &Nat<FakeHost>,
     from: End,
