@@ -1,4 +1,4 @@
-//! AIC-7870 with two disks (one has a bad sector) and a CD drive: registers under any script, and any sequencer program. Besides the rules of
+//! AIC-7870 with three disks (one has a bad sector, one attentions, hangs and absences) and a CD drive: registers under any script, and any sequencer program. Besides the rules of
 //! `slotone-fuzz-kit`, the sequencer goes instruction by instruction beside a reference (`aic7870_steps`).
 
 use std::any::Any;
@@ -9,7 +9,7 @@ use slotone_block::layers::{ErrorLayer, On};
 use slotone_block::memory::MemoryDisk;
 use slotone_bus::{At, Device, TestPort, WindowId};
 use slotone_fuzz_kit::{Harness, Script, assert_rules};
-use slotone_scsi::{CdRom, Disk, DiskConfig, Target};
+use slotone_scsi::{CdRom, Disk, DiskConfig, Fault, FaultKind, Faulty, Target};
 
 use super::aic7870_steps::stepped;
 use super::{Reader, text};
@@ -27,6 +27,14 @@ fn adapter(config: Aic7870Config) -> Aic7870 {
     let mut targets: [Option<Box<dyn Target>>; 16] = Default::default();
     targets[0] = disk(SECTORS);
     targets[1] = disk(64);
+    let fault = |kind, access, times| Fault { kind, access, times };
+    let faults = [
+        fault(FaultKind::Vanish, 2, 1),
+        fault(FaultKind::Hang, 3, 1),
+        fault(FaultKind::Attention, 4, 1),
+        fault(FaultKind::Hang, 6, u64::MAX),
+    ];
+    targets[2] = disk(64).map(|disk| Box::new(Faulty::new(disk, faults.to_vec())) as Box<dyn Target>);
     targets[usize::from(CD)] = Some(Box::new(cd));
     Aic7870::new(config, targets)
 }
@@ -36,6 +44,7 @@ fn media() -> Vec<Option<Box<dyn BlockBackend>>> {
     let bad = ErrorLayer::new(MemoryDisk::new(SECTORS * 512)).bad(300 * 512..301 * 512, On::Both);
     media[0] = Some(Box::new(bad));
     media[1] = Some(Box::new(MemoryDisk::new(64 * 512)));
+    media[2] = Some(Box::new(MemoryDisk::new(64 * 512)));
     media[usize::from(CD)] = Some(Box::new(MemoryDisk::new(CD_BYTES).read_only()));
     media
 }

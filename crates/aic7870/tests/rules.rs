@@ -10,16 +10,19 @@ use slotone_block::layers::{ErrorLayer, On};
 use slotone_block::memory::MemoryDisk;
 use slotone_bus::{At, Device, TestPort, WindowId};
 use slotone_fuzz_kit::{Harness, Operation, Script, assert_rules};
-use slotone_scsi::{CdRom, Disk, DiskConfig};
+use slotone_scsi::{CdRom, Disk, DiskConfig, Fault, FaultKind, Faulty};
 
 const SECTORS: u64 = 400;
 
-/// Two disks and an empty CD drive.
+/// Two disks, a third one with faults, and an empty CD drive.
 fn adapter(config: Aic7870Config) -> Aic7870 {
     let disk = |sectors: u64| Disk::new(DiskConfig::new(MemoryDisk::new(sectors * 512).info()));
     let mut targets = common::no_targets();
     targets[0] = Some(Box::new(disk(SECTORS)));
     targets[1] = Some(Box::new(disk(64)));
+    let kinds = [FaultKind::Vanish, FaultKind::Attention, FaultKind::MediumError, FaultKind::Hang];
+    let faults = (1..).step_by(2).zip(kinds).map(|(access, kind)| Fault { kind, access, times: 1 });
+    targets[2] = Some(Box::new(Faulty::new(Box::new(disk(64)), faults.collect())));
     targets[5] = Some(Box::new(CdRom::new()));
     Aic7870::new(config, targets)
 }
@@ -53,6 +56,7 @@ fn harness(config: Aic7870Config, with_program: bool) -> Harness<Aic7870> {
     let mut media: Vec<Option<Box<dyn BlockBackend>>> = (0..16).map(|_| None).collect();
     media[0] = Some(Box::new(bad));
     media[1] = Some(Box::new(MemoryDisk::new(64 * 512)));
+    media[2] = Some(Box::new(MemoryDisk::new(64 * 512)));
     let make = move || if with_program { running(config) } else { adapter(config) };
     Harness::new(make).with_media(media)
 }
