@@ -113,7 +113,7 @@ pub struct VirtualServer2005 {
     /// Addresses of the 21140A network cards, at most four. [`MachineBuilder::network`] plugs a card (by its name in [`name::NICS`]) into a network;
     /// until then its cable is out.
     pub nics: Vec<MacAddress>,
-    /// Boot order of our BIOS.
+    /// Boot order of our BIOS. Where `Scsi` stands before `HardDisk` (or without it), int 13h counts SCSI disks first.
     pub boot: Vec<BootDevice>,
     /// Device ID of the host bridge: 7192h, 7190h or 1237h.
     pub chipset_id: u16,
