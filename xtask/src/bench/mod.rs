@@ -5,6 +5,7 @@
 mod boot;
 mod cpu;
 mod net;
+mod scsi;
 mod vhd;
 
 use std::fs;
@@ -26,7 +27,7 @@ pub(crate) struct Args {
 }
 
 /// The benchmarks.
-pub(crate) const NAMES: [&str; 4] = ["cpu", "boot", "vhd", "net"];
+pub(crate) const NAMES: [&str; 5] = ["cpu", "boot", "vhd", "net", "scsi"];
 
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -38,7 +39,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             "cpu" => cpu::run(args.quick)?,
             "boot" => boot::run(args.quick)?,
             "vhd" => vhd::run(args.quick)?,
-            _ => net::run(args.quick)?,
+            "net" => net::run(args.quick)?,
+            _ => scsi::run(args.quick)?,
         };
         result["quick"] = args.quick.into();
         result["host"] = host_cpu().into();
@@ -72,14 +74,22 @@ fn peer(program: &str, package: &str) -> Result<Option<PathBuf>> {
 
 /// CPU seconds of all children that have ended, as the system counts them: in hundredths.
 fn children_cpu() -> Result<f64> {
-    let path = "/proc/self/stat";
+    cpu_seconds(Path::new("/proc/self/stat"), CHILDREN)
+}
+
+/// Where the processor times of a `stat` file are among the fields behind the name: the process's own, and its children's.
+const OWN: usize = 11;
+const CHILDREN: usize = 13;
+
+/// CPU seconds by the `stat` file of a process or a thread, user and system.
+fn cpu_seconds(path: &Path, first: usize) -> Result<f64> {
     let text = fs::read_to_string(path).at(path)?;
-    // The name, in parentheses, may hold anything; cutime and cstime are the 14th and 15th field behind it.
+    // The name, in parentheses, may hold anything.
     let fields: Vec<&str> = text.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok());
-    match (ticks(13), ticks(14)) {
+    match (ticks(first), ticks(first + 1)) {
         (Some(user), Some(system)) => Ok((user + system) / 100.0),
-        _ => Err(Error::Input(format!("{path} does not look as proc(5) says"))),
+        _ => Err(Error::Input(format!("{} does not look as proc(5) says", path.display()))),
     }
 }
 
@@ -105,12 +115,17 @@ fn build(package: &str, bench: &str) -> Result<PathBuf> {
 
 /// Runs `program` and returns what it printed.
 fn output_of(program: &Path, args: &[&str]) -> Result<String> {
-    let name = program.display().to_string();
-    let output = Command::new(program).args(args).current_dir(host::root()).output().at(program)?;
+    output_of_command(Command::new(program).args(args))
+}
+
+/// Runs `command` and returns what it printed.
+fn output_of_command(command: &mut Command) -> Result<String> {
+    let program = PathBuf::from(command.get_program());
+    let output = command.current_dir(host::root()).output().at(&program)?;
     if !output.status.success() {
         let text = String::from_utf8_lossy(&output.stderr);
         let detail = format!("{}: {}", output.status, host::tail(&text, 3).join("; "));
-        return Err(Error::Program { program: name, detail });
+        return Err(Error::Program { program: program.display().to_string(), detail });
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
