@@ -3,7 +3,7 @@
 #
 #   tap    a TAP interface, wire: a veth pair by packet socket. On the other side are dnsmasq and an HTTP server, in a network namespace.
 #   qemu   as tap, with QEMU's tulip on QEMU's PC: MACHINE is qemu-system-i386, KERNEL a bzImage.
-#   nat    the host's own connections: the guest fetches a file and resolves a name from servers on the host's loopback. As root it becomes nobody first: no
+#   nat    the host's own connections: the guest fetches a file and resolves a name from servers on the host's loopback, which calls back by a forward. As root it becomes nobody first: no
 #          privilege is needed.
 #   two    two machines in two processes on one internal network, with one DHCP server between them; a capture of it is read by tcpdump.
 #
@@ -49,7 +49,8 @@ if [ "$mode" = two ]; then
 fi
 
 if [ "$mode" = nat ]; then
-    port=$((20000 + $$ % 10000)) names=$((30000 + $$ % 10000))
+    port=$((10000 + $$ % 7000))
+    names=$((port + 7000)) forward=$((port + 14000))
     command -v dnsmasq >/dev/null || cannot "no dnsmasq"
     dnsmasq --no-daemon --conf-file=/dev/null --port=$names --listen-address=127.0.0.1 --bind-interfaces --no-resolv --no-hosts \
         --address=/files.lab.test/10.11.12.13 >"$work/dnsmasq" 2>&1 &
@@ -58,13 +59,15 @@ if [ "$mode" = nat ]; then
     head -c 10000000 "$files/large.bin" >"$work/served/part.bin"
     busybox httpd -f -p 127.0.0.1:$port -h "$work/served" &
     jobs="$jobs $!"
+    while sleep 1; do echo "from the host" | busybox nc -w 2 127.0.0.1 $forward; done >/dev/null 2>&1 &
+    jobs="$jobs $!"
     nobody=
     if [ "$(id -u)" = 0 ] && setpriv --reuid=65534 --regid=65534 --clear-groups test -r "$initrd" -a -x "$machine" 2>/dev/null; then
         nobody="setpriv --reuid=65534 --regid=65534 --clear-groups"
     fi
     sleep 1
     sum=$(sha256sum "$work/served/part.bin" | cut -c1-64)
-    guest "$work/one" $nobody "$machine" --nic "nat,host=on,dns=127.0.0.1:$names" --stats \
+    guest "$work/one" $nobody "$machine" --nic "nat,host=on,dns=127.0.0.1:$names,forward=tcp:$forward:7" --stats \
         --append "$append,pings=200,nat,port=$port,name=files.lab.test/10.11.12.13 gtfile=part.bin:$sum"
     echo "as user $($nobody id -u)"
     cat "$work/one"
