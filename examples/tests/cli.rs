@@ -55,6 +55,10 @@ fn arguments() {
     refused(&["--scsi", "0:7=x"], &["0:7", "IDs 0 to 6"]);
     refused(&["--nic", "telepathy"], &["telepathy"]);
     refused(&["--dhcp", "lab=10.0.0.0/24"], &["lab", "--nic internal=lab"]);
+    refused(&["--fault", "hda=hang@3"], &["hda=hang@3", "only a SCSI drive"]);
+    refused(&["--fault", "scsi0:1=error@16384"], &["scsi0:1", "blocks 0 to 16383"]);
+    refused(&["--fault", "scsi0:1=sulk"], &["sulk", "vanish@N", "--help"]);
+    refused(&["--fault", "scsi0:7=error"], &["scsi0:7", "no drive in that position"]);
     refused(&["--nic", "nat", "--clock", "counted"], &["--nic nat", "--nic internal"]);
     refused(&["--nic", "nat,forward=tcp:x"], &["forward=tcp:x", "tcp:HOST:GUEST"]);
     for flag in [["--fda", "x"], ["--cpu", "kvm"], ["--gdb", "x"]] {
