@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use slotone_block::BlockBackend;
 use slotone_bus::mem::{Memory, MemoryError};
 use slotone_bus::state::{StateError, StateReader};
-use slotone_bus::{Cx, Device, DmaFault, LentId, Pin, Port, ResetKind, VmInstant};
+use slotone_bus::{At, Cx, Device, DmaFault, LentId, Pin, Port, ResetKind, VmInstant};
 use slotone_pci::ConfigPort;
 
 use crate::clock::{ClockMode, Timebase};
@@ -368,6 +368,20 @@ impl Board {
 
     /// Calls a device and acts on everything that the call changed.
     pub(crate) fn call<R>(&mut self, index: u16, f: impl FnOnce(&mut dyn Device, &mut Cx<'_>) -> R) -> R {
+        self.call_with(index, true, f)
+    }
+
+    /// The same for a read. It makes no card more ready than it was, and ports say themselves when they have something: frames stay where they are.
+    pub(crate) fn read_device(&mut self, index: u16, at: At, data: &mut [u8]) {
+        self.call_with(index, false, |d, cx| d.read(cx, at, data));
+    }
+
+    fn call_with<R>(
+        &mut self,
+        index: u16,
+        serve: bool,
+        f: impl FnOnce(&mut dyn Device, &mut Cx<'_>) -> R,
+    ) -> R {
         let at = usize::from(index);
         let sample = self.host_times.call(index);
         let mut device = self.slots[at].device.take().expect("a device is never re-entered");
@@ -375,7 +389,9 @@ impl Board {
         let mut port = DevicePort { board: self, index };
         let mut cx = Cx::new(port.board.now, &mut port);
         let result = f(&mut *device, &mut cx);
-        if let Some(cable) = &mut cable {
+        if let Some(cable) = &mut cable
+            && serve
+        {
             let (frames, bytes) = cable.serve(&mut *device, &mut cx);
             self.stats.frames += frames;
             self.stats.frame_bytes += bytes;
@@ -684,8 +700,8 @@ impl Board {
                     board.stats.mmio += 1;
                     let offset = at - base;
                     for (i, part) in piece.chunks_mut(8).enumerate() {
-                        let at = slotone_bus::At { window, offset: offset + 8 * i as u64 };
-                        board.call(device, |d, cx| d.read(cx, at, part));
+                        let at = At { window, offset: offset + 8 * i as u64 };
+                        board.read_device(device, at, part);
                     }
                 }
                 route => {
@@ -709,7 +725,7 @@ impl Board {
                     board.stats.mmio += 1;
                     let offset = at - base;
                     for (i, part) in piece.chunks(8).enumerate() {
-                        let at = slotone_bus::At { window, offset: offset + 8 * i as u64 };
+                        let at = At { window, offset: offset + 8 * i as u64 };
                         board.call(device, |d, cx| d.write(cx, at, part));
                     }
                 }

@@ -30,7 +30,7 @@ impl Board {
                 match function.flatten() {
                     Some((device, window)) => {
                         let at = At { window, offset: u64::from(at.offset) };
-                        self.call(device, |d, cx| d.read(cx, at, data));
+                        self.read_device(device, at, data);
                     }
                     None => data.fill(0xff),
                 }
@@ -38,11 +38,11 @@ impl Board {
             }
         }
         match self.one_device(port, data.len(), false) {
-            Some((device, at)) => self.call(device, |d, cx| d.read(cx, at, data)),
+            Some((device, at)) => self.read_device(device, at, data),
             None if data.len() > 1 => {
                 for (i, byte) in data.chunks_mut(1).enumerate() {
                     match self.one_device(port.wrapping_add(i as u16), 1, false) {
-                        Some((device, at)) => self.call(device, |d, cx| d.read(cx, at, byte)),
+                        Some((device, at)) => self.read_device(device, at, byte),
                         None => byte.fill(0xff),
                     }
                 }

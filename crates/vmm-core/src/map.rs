@@ -32,6 +32,11 @@ pub(crate) struct Segment {
     pub(crate) write: Route,
 }
 
+impl Segment {
+    /// No address.
+    const NONE: Self = Self { start: 0, end: 0, read: Route::Open, write: Route::Open };
+}
+
 /// A window with its owner, in order of precedence.
 #[derive(Debug, Clone, Copy)]
 struct Claim {
@@ -63,6 +68,8 @@ impl Claim {
 #[derive(Debug)]
 pub(crate) struct AddressMap {
     memory: Vec<Segment>,
+    /// The longest that is RAM: nearly all of it, to which nearly all DMA goes.
+    longest: Segment,
     /// Per port, index + 1 into `io_routes`; 0 is nobody.
     io_read: Box<[u16]>,
     io_write: Box<[u16]>,
@@ -77,6 +84,7 @@ impl AddressMap {
     pub(crate) fn new() -> Self {
         Self {
             memory: Vec::new(),
+            longest: Segment::NONE,
             io_read: vec![0; PORTS].into(),
             io_write: vec![0; PORTS].into(),
             io_routes: Vec::new(),
@@ -108,6 +116,8 @@ impl AddressMap {
         memory.sort_by_key(|c| std::cmp::Reverse(c.window.priority));
         io.sort_by_key(|c| std::cmp::Reverse(c.window.priority));
         self.memory = segments(&memory);
+        let ram = self.memory.iter().filter(|s| matches!((s.read, s.write), (Route::Ram(_), Route::Ram(_))));
+        self.longest = ram.max_by_key(|s| s.end - s.start).copied().unwrap_or(Segment::NONE);
         self.paint_io(&io);
     }
 
@@ -141,6 +151,9 @@ impl AddressMap {
 
     /// The segment that holds `address`; addresses nobody claims form open segments.
     pub(crate) fn segment(&self, address: u64) -> Segment {
+        if (self.longest.start..self.longest.end).contains(&address) {
+            return self.longest;
+        }
         let next = self.memory.partition_point(|s| s.end <= address);
         match self.memory.get(next) {
             Some(s) if s.start <= address => *s,

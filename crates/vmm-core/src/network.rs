@@ -1,6 +1,6 @@
 //! Network cards on the board: each with the port it is plugged into.
 //!
-//! Frames move at the end of every call into the card, at the card's and the port's deadlines, and when the port says that something
+//! Frames move at the end of every call into the card that is no read, at the card's and the port's deadlines, and when the port says that something
 //! came. With ports inside the process all of these are points of virtual time, so that counted runs stay the same run.
 
 use std::any::Any;
