@@ -396,7 +396,7 @@ struct Expected {
 
 /// ROL by its description: rotated to the left, then some bits cleared.
 fn rotate(a: u8, control: u8) -> u8 {
-    let turned = (0..control & 7).fold(a, |a, _| a << 1 | a >> 7);
+    let turned = (0..control & 7).fold(a, |a, _| a.rotate_left(1));
     let clear = control >> 4;
     (0..8).filter(|n| clear <= if control & 8 != 0 { 7 - n } else { *n }).map(|n| turned & 1 << n).sum()
 }

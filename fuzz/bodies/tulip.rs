@@ -168,14 +168,14 @@ fn watched(script: &Script) {
     let mut card = Tulip::new(TulipConfig::new(MAC));
     let (mut now, mut ticks) = (0u64, 0);
     for operation in &script.operations {
-        let mut csr = |card: &mut Tulip, port: &mut Watched, n: u64| {
+        let csr = |card: &mut Tulip, port: &mut Watched, n: u64| {
             let mut value = [0; 4];
             let at = At { window: WindowId(1), offset: 8 * n };
             card.read(&mut Cx::new(VmInstant::from_nanos(now), port), at, &mut value);
             u32::from_le_bytes(value)
         };
         let control = csr(&mut card, &mut port, 6);
-        let mut cx = |port: &mut Watched, f: &mut dyn FnMut(&mut Cx<'_>)| {
+        let cx = |port: &mut Watched, f: &mut dyn FnMut(&mut Cx<'_>)| {
             f(&mut Cx::new(VmInstant::from_nanos(now), port));
         };
         match operation {

@@ -165,7 +165,8 @@ impl Adapter {
     pub(crate) fn tick(&mut self, cx: &mut Cx<'_>) {
         self.enter(cx.now());
         self.forget_loops();
-        let end = self.s.time + SLICE;
+        // From the machine's time, not the adapter's: a late medium's answer must not run it further ahead.
+        let end = cx.now() + SLICE;
         self.s.run_at = None;
         loop {
             let event = match self.next_event {

@@ -265,9 +265,8 @@ impl Adapter {
             phase::MESSAGE_IN => {
                 let first = link.message_in.pop_front();
                 link.message_left = match (link.message_left, first, link.message_in.front()) {
-                    (0, Some(first), Some(second)) => {
-                        message_len(&[first, *second]).map_or(0, |n| (n - 1).min(link.message_in.len()) as u16)
-                    }
+                    (0, Some(first), Some(second)) => message_len(&[first, *second])
+                        .map_or(0, |n| (n - 1).min(link.message_in.len()) as u16),
                     (left, ..) => left.saturating_sub(1),
                 };
             }

@@ -270,7 +270,7 @@ impl Board {
         self.set(0x87, 0x02);
         self.advance(1_200);
         // It may be a slice of work ahead of the machine's time.
-        for _ in 0..100 {
+        for _ in 0..60 {
             if self.get(0x87) & 4 != 0 {
                 break;
             }
