@@ -87,6 +87,21 @@ enum Route {
 ///
 /// A station like others: frames in, frames out. Its owner may say which sockets have something ([`Nat::sockets`], [`Nat::ready`]), as
 /// [`NatPort`](super::NatPort) does; on a [`Switch`](crate::switch::Switch) it looks at them every five milliseconds while it has any.
+///
+/// ```
+/// # #[cfg(all(feature = "switch", unix))] {
+/// use slotone_vnet::nat::{Nat, NatConfig, OsHost};
+/// use slotone_vnet::switch::{PortOptions, Switch};
+///
+/// // Two cards behind one gateway.
+/// let config = NatConfig::new("10.0.2.0".parse()?, 24)?;
+/// let switch = Switch::new();
+/// switch.station(Nat::new(config, OsHost::default())?)?;
+/// let (one, two) = (switch.port(PortOptions::default())?, switch.port(PortOptions::default())?);
+/// # drop((one, two));
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Nat<H: Host> {
     config: NatConfig,
     host: H,
