@@ -36,12 +36,8 @@ struct Pair {
 }
 
 impl Pair {
-    fn new(config: &DiskConfig) -> Disk {
-        Disk::new(config.clone())
-    }
-
     fn faulty(&self) -> Faulty {
-        Faulty::new(Box::new(Self::new(&self.config)), self.faults.clone())
+        Faulty::new(Box::new(Disk::new(self.config.clone())), self.faults.clone())
     }
 
     /// The fault, if any, that keeps the disk from answering.
@@ -166,8 +162,8 @@ pub fn scsi_faulty(input: &[u8]) {
     };
     let config = DiskConfig::new(&info);
     let mut pair = Pair {
-        disk: Faulty::new(Box::new(Pair::new(&config)), faults.clone()),
-        plain: Pair::new(&config),
+        disk: Faulty::new(Box::new(Disk::new(config.clone())), faults.clone()),
+        plain: Disk::new(config.clone()),
         missed: vec![0; faults.len()],
         accesses: 0,
         owed: [false; 16],
