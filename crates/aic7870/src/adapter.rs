@@ -319,7 +319,9 @@ impl Adapter {
             r::DFDAT => {
                 self.touch();
                 let byte = self.s.fifo.pop_front().unwrap_or(0);
-                self.settle(cx);
+                if self.may_move() {
+                    self.settle(cx);
+                }
                 byte
             }
             r::QINFIFO => self.s.qin.pop_front().inspect(|_| self.touch()).unwrap_or(0),
@@ -364,6 +366,25 @@ impl Adapter {
         r::SCB + (count & 0x1f)
     }
 
+    /// Host address and count, SCSI count.
+    #[inline]
+    fn write_count(&mut self, address: u8, value: u8) {
+        match address {
+            r::STCNT0..=r::STCNT2 => set_byte(&mut self.s.stcnt, address - r::STCNT0, value),
+            r::HADDR0 if self.high_address() => {
+                self.s.haddr = self.s.haddr & 0xffff_ffff | u64::from(value) << 32;
+            }
+            r::HADDR0..=r::HADDR3 => {
+                let mut low = self.s.haddr as u32;
+                set_byte(&mut low, address - r::HADDR0, value);
+                self.s.haddr = self.s.haddr & !0xffff_ffff | u64::from(low);
+                set_byte(&mut self.s.shaddr, address - r::HADDR0, value);
+            }
+            r::HCNT0..=r::HCNT2 => set_byte(&mut self.s.hcnt, address - r::HCNT0, value),
+            _ => {}
+        }
+    }
+
     pub(crate) fn write_register(&mut self, cx: &mut Cx<'_>, address: u8, value: u8, who: Who) {
         match address {
             r::ALLZEROS | r::ALLONES | r::FLAGS | r::STACK | 0x1b | 0x70..=0x83 | 0xc0..=0xff => return,
@@ -385,6 +406,14 @@ impl Adapter {
             _ => {}
         }
         self.touch();
+        // Nothing follows from a count or an address while nothing moves, but for what the levels of SSTAT0 may interrupt for.
+        if matches!(address, r::HADDR0..=r::HCNT2 | r::STCNT0..=r::STCNT2) {
+            self.write_count(address, value);
+            if self.may_move() || self.file(r::SIMODE0) != 0 {
+                self.settle(cx);
+            }
+            return;
+        }
         match address {
             r::SCSISEQ => self.write_sequence(value),
             r::SXFRCTL0 => self.write_transfer_control(value),
@@ -394,7 +423,6 @@ impl Adapter {
                 self.s.latch = Some(value);
                 self.s.sstat0 &= !sstat0::SPIORDY;
             }
-            r::STCNT0..=r::STCNT2 => set_byte(&mut self.s.stcnt, address - r::STCNT0, value),
             r::SSTAT0 => {
                 let before = self.s.sstat0;
                 self.s.sstat0 &= !(value & sstat0::CLEARABLE);
@@ -441,29 +469,11 @@ impl Adapter {
             r::BRKADDR1 => self.set_file(address, value & 0x81),
             r::SINDIR => {}
             r::DINDIR if who == Who::Host => {}
-            r::DINDIR => {
-                let at = self.file(r::DINDEX);
-                if !matches!(at, r::SINDIR | r::DINDIR) {
-                    self.write_any(cx, at, value, who);
-                }
-                // DINDEX itself may be what was written.
-                let at = self.file(r::DINDEX);
-                self.set_file(r::DINDEX, at.wrapping_add(1));
-            }
+            r::DINDIR => return self.store_indirect(cx, value),
             r::DSCOMMAND0 => self.set_file(address, value & 0xf0),
             r::DSCOMMAND1 => self.set_file(address, value & 3),
             r::DSPCISTATUS => self.set_file(address, value & 0xc0),
             r::HCNTRL => self.write_host_control(value),
-            r::HADDR0 if self.high_address() => {
-                self.s.haddr = self.s.haddr & 0xffff_ffff | u64::from(value) << 32;
-            }
-            r::HADDR0..=r::HADDR3 => {
-                let mut low = self.s.haddr as u32;
-                set_byte(&mut low, address - r::HADDR0, value);
-                self.s.haddr = self.s.haddr & !0xffff_ffff | u64::from(low);
-                set_byte(&mut self.s.shaddr, address - r::HADDR0, value);
-            }
-            r::HCNT0..=r::HCNT2 => set_byte(&mut self.s.hcnt, address - r::HCNT0, value),
             r::SCBPTR => self.s.select_page(value),
             r::INTSTAT => self.write_interrupt_status(value),
             r::ERROR => self.clear_interrupts(value),

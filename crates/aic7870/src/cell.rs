@@ -156,7 +156,7 @@ impl Adapter {
 
     /// Whether [`Adapter::transfer`] is worth a call.
     #[inline]
-    fn may_move(&self) -> bool {
+    pub(crate) fn may_move(&self) -> bool {
         let control = self.file(r::DFCNTRL);
         let host = control & dfcntrl::HDMAEN != 0 && self.s.hcnt > 0;
         let scsi = control & dfcntrl::SCSIEN != 0

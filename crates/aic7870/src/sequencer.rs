@@ -118,7 +118,21 @@ impl Adapter {
             }
             Class::Core => self.s.file[usize::from(address)] = value,
             Class::Constant => {}
+            Class::Live if address == r::DINDIR => self.store_indirect(cx, value),
             Class::Live => self.write_register(cx, address, value, Who::Sequencer),
+        }
+    }
+
+    /// DINDIR: the register that DINDEX points at; DINDEX goes on.
+    #[inline]
+    pub(crate) fn store_indirect(&mut self, cx: &mut Cx<'_>, value: u8) {
+        let index = &mut self.s.file[usize::from(r::DINDEX)];
+        let at = *index;
+        *index = at.wrapping_add(1);
+        self.touch();
+        // A register that points at itself would never come to an end.
+        if !matches!(at, r::SINDIR | r::DINDIR) {
+            self.write_any(cx, at, value, Who::Sequencer);
         }
     }
 
@@ -160,29 +174,13 @@ impl Adapter {
         self.trace_instruction();
         let at = self.s.pc;
         self.s.pc = (at + 1) % PROGRAM as u16;
-        let b = |this: &Self| match i.immediate {
-            0 => this.s.file[usize::from(r::ACCUM)],
-            immediate => immediate,
-        };
+        // One arm an operation: a host predicts one jump by it, where nested ones cost several when the program was not run lately.
         match i.op {
-            op::OR..=op::ADC => {
-                let a = self.load(cx, i.source);
-                let b = b(self);
-                let value = match i.op {
-                    op::OR => a | b,
-                    op::AND => a & b,
-                    op::XOR => a ^ b,
-                    add => {
-                        let carry = add == op::ADC && self.s.carry;
-                        let sum = u16::from(a) + u16::from(b) + u16::from(carry);
-                        self.s.carry = sum > 0xff;
-                        sum as u8
-                    }
-                };
-                self.s.zero = value == 0;
-                self.store(cx, i.destination, value);
-                self.return_if(i.ret);
-            }
+            op::OR => self.combine(cx, i, |_, a, b| a | b),
+            op::AND => self.combine(cx, i, |_, a, b| a & b),
+            op::XOR => self.combine(cx, i, |_, a, b| a ^ b),
+            op::ADD => self.combine(cx, i, |this, a, b| this.sum(a, b, false)),
+            op::ADC => self.combine(cx, i, |this, a, b| this.sum(a, b, this.s.carry)),
             op::ROL => {
                 let a = self.load(cx, i.source);
                 let (value, carry) = rotate(a, i.immediate);
@@ -193,30 +191,32 @@ impl Adapter {
                 self.store(cx, i.destination, value);
                 self.return_if(i.ret);
             }
-            op::JMP | op::JC | op::JNC | op::CALL => {
-                let value = self.load(cx, i.source) | i.immediate;
-                self.s.file[usize::from(r::SINDEX)] = value;
-                let taken = match i.op {
-                    op::JC => self.s.carry,
-                    op::JNC => !self.s.carry,
-                    _ => true,
-                };
-                if taken {
-                    if i.op == op::CALL {
-                        self.s.stack[usize::from(self.s.sp & 3)] = self.s.pc;
-                        self.s.sp = (self.s.sp + 1) & 3;
-                    }
+            op::JMP => {
+                self.set_index(cx, i);
+                self.jump(at, i.target);
+            }
+            op::JC => {
+                self.set_index(cx, i);
+                if self.s.carry {
                     self.jump(at, i.target);
                 }
             }
-            op::JNE | op::JE | op::JNZ | op::JZ => {
-                let a = self.load(cx, i.source);
-                let b = b(self);
-                self.s.zero = if matches!(i.op, op::JNE | op::JE) { a == b } else { a & b == 0 };
-                if self.s.zero == matches!(i.op, op::JE | op::JZ) {
+            op::JNC => {
+                self.set_index(cx, i);
+                if !self.s.carry {
                     self.jump(at, i.target);
                 }
             }
+            op::CALL => {
+                self.set_index(cx, i);
+                self.s.stack[usize::from(self.s.sp & 3)] = self.s.pc;
+                self.s.sp = (self.s.sp + 1) & 3;
+                self.jump(at, i.target);
+            }
+            op::JNE => self.branch(cx, i, at, |a, b| a == b, false),
+            op::JE => self.branch(cx, i, at, |a, b| a == b, true),
+            op::JNZ => self.branch(cx, i, at, |a, b| a & b == 0, false),
+            op::JZ => self.branch(cx, i, at, |a, b| a & b == 0, true),
             _ => {
                 self.s.pc = at;
                 self.s.error |= error::ILLOPCODE;
@@ -225,6 +225,57 @@ impl Adapter {
                 self.force_pause();
                 self.update_interrupts(cx);
             }
+        }
+    }
+
+    /// The second operand: an immediate of 0 means the accumulator.
+    #[inline(always)]
+    fn operand(&self, i: Instruction) -> u8 {
+        match i.immediate {
+            0 => self.s.file[usize::from(r::ACCUM)],
+            immediate => immediate,
+        }
+    }
+
+    /// Two operands become one.
+    #[inline(always)]
+    fn combine(&mut self, cx: &mut Cx<'_>, i: Instruction, f: impl FnOnce(&mut Self, u8, u8) -> u8) {
+        let a = self.load(cx, i.source);
+        let b = self.operand(i);
+        let value = f(self, a, b);
+        self.s.zero = value == 0;
+        self.store(cx, i.destination, value);
+        self.return_if(i.ret);
+    }
+
+    #[inline(always)]
+    fn sum(&mut self, a: u8, b: u8, carry: bool) -> u8 {
+        let sum = u16::from(a) + u16::from(b) + u16::from(carry);
+        self.s.carry = sum > 0xff;
+        sum as u8
+    }
+
+    /// What jumps that compare nothing do with their operands.
+    #[inline(always)]
+    fn set_index(&mut self, cx: &mut Cx<'_>, i: Instruction) {
+        let value = self.load(cx, i.source) | i.immediate;
+        self.s.file[usize::from(r::SINDEX)] = value;
+    }
+
+    #[inline(always)]
+    fn branch(
+        &mut self,
+        cx: &mut Cx<'_>,
+        i: Instruction,
+        at: u16,
+        test: impl FnOnce(u8, u8) -> bool,
+        wanted: bool,
+    ) {
+        let a = self.load(cx, i.source);
+        let b = self.operand(i);
+        self.s.zero = test(a, b);
+        if self.s.zero == wanted {
+            self.jump(at, i.target);
         }
     }
 
