@@ -14,7 +14,8 @@ use crate::host;
 
 /// Frames a second that the model alone is to carry, by length.
 const GOALS: [(u32, f64); 3] = [(64, 5e6), (512, 0.0), (1514, 2e6)];
-/// Seconds of the host's time that a frame may cost outside the processor.
+/// Seconds of the machine's thread that a frame may cost outside the processor: `nic0` of `--stats`, which is the card with its register accesses, its
+/// DMA and its port, system calls of this thread included. The port's own thread, which carries frames to and from the TAP interface, is not in it.
 const GOAL_PER_FRAME: f64 = 1e-6;
 const FILE: usize = 50_000_000;
 const LIMIT: Duration = Duration::from_secs(400);
@@ -54,7 +55,7 @@ pub(super) fn run(quick: bool) -> Result<Value> {
     let (frame, _) = min_and_median(&per_frame);
     let met = frame <= GOAL_PER_FRAME;
     println!(
-        "outside the processor: {:.2} us a frame, goal 1.00, {}",
+        "outside the processor, on the machine's thread: {:.2} us a frame, goal 1.00, {}",
         frame * 1e6,
         if met { "met" } else { "missed" }
     );
