@@ -18,6 +18,8 @@
 #[cfg(feature = "dhcp")]
 pub mod dhcp;
 pub mod fault;
+#[cfg(any(feature = "nat", feature = "services"))]
+mod guard;
 #[cfg(all(feature = "host", unix))]
 pub mod host;
 pub mod mac;

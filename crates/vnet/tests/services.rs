@@ -7,6 +7,7 @@ use common::{Guest, mac, run, seconds};
 use slotone_bus::VmInstant;
 use slotone_vnet::fault::{Faults, Faulty};
 use slotone_vnet::services::{FileServer, FileServerConfig, generated, generated_sha256};
+use slotone_vnet::station::{Outbox, Station};
 use slotone_vnet::switch::{PortOptions, Switch, SwitchPort};
 use smoltcp::socket::{tcp, udp};
 use std::net::Ipv4Addr;
@@ -192,4 +193,73 @@ fn tftp_survives_a_bad_network() {
     let mut expected = vec![0; 100_000];
     generated(0, &mut expected);
     assert!(data == expected);
+}
+
+/// The Internet checksum.
+fn checksum(data: &[u8]) -> [u8; 2] {
+    let mut total: u32 =
+        data.chunks(2).map(|two| u32::from(two[0]) << 8 | u32::from(*two.get(1).unwrap_or(&0))).sum();
+    while total > 0xffff {
+        total = (total & 0xffff) + (total >> 16);
+    }
+    (!(total as u16)).to_be_bytes()
+}
+
+/// A client that floods the window, and one that sends out of order where numbers wrap: smoltcp 0.12 alone overflows at the second.
+#[test]
+fn who_sends_too_much_or_out_of_order_stops_nobody() {
+    for (begins, ahead) in [(100u32, false), (0xffff_f800, true)] {
+        let mut server = FileServer::new(FileServerConfig::new(SERVER, 24)).unwrap();
+        let mut out = Outbox::new();
+        let segment = |flags: u8, numbers: (u32, u32), options: &[u8], data: &[u8]| {
+            let mut tcp = vec![0x80, 0, 0, 80];
+            tcp.extend_from_slice(&numbers.0.to_be_bytes());
+            tcp.extend_from_slice(&numbers.1.to_be_bytes());
+            tcp.extend_from_slice(&[((20 + options.len()) as u8) << 2, flags, 0xff, 0xff, 0, 0, 0, 0]);
+            tcp.extend_from_slice(options);
+            tcp.extend_from_slice(data);
+            let ends = [CLIENT.octets(), SERVER.octets()].concat();
+            let sum = checksum(&[&ends[..], &[0, 6], &(tcp.len() as u16).to_be_bytes(), &tcp].concat());
+            tcp[16..18].copy_from_slice(&sum);
+            let mut ip = vec![0x45, 0];
+            ip.extend_from_slice(&(20 + tcp.len() as u16).to_be_bytes());
+            ip.extend_from_slice(&[0, 0, 0, 0, 64, 6, 0, 0]);
+            ip.extend_from_slice(&ends);
+            let sum = checksum(&ip);
+            ip[10..12].copy_from_slice(&sum);
+            [&[0x02, 0x03, 0xff, 244, 0, 2][..], &mac(1).0, &[8, 0], &ip, &tcp].concat()
+        };
+        let arp = [
+            &[0xff; 6][..],
+            &mac(1).0,
+            &[8, 6, 0, 1, 8, 0, 6, 4, 0, 1],
+            &mac(1).0,
+            &CLIENT.octets(),
+            &[0; 6],
+            &SERVER.octets(),
+        ];
+        server.frame(VmInstant::ZERO, &arp.concat(), &mut out);
+        assert!(out.pop().is_some());
+        // The largest segments are said to be welcome, so that acknowledgements are not in a hurry; and selective acknowledgement.
+        let options = [2, 4, 0xff, 0xff, 4, 2, 1, 1];
+        server.frame(VmInstant::ZERO, &segment(2, (begins, 0), &options, b""), &mut out);
+        let answer = out.pop().unwrap();
+        let theirs = u32::from_be_bytes(answer[38..42].try_into().unwrap()).wrapping_add(1);
+        let mut next = begins.wrapping_add(1);
+        server.frame(VmInstant::ZERO, &segment(0x10, (next, theirs), &[], b""), &mut out);
+        if ahead {
+            let early = segment(0x10, (next.wrapping_add(3000), theirs), &[], &[7; 100]);
+            server.frame(VmInstant::ZERO, &early, &mut out);
+        }
+        for _ in 0..16 {
+            server.frame(VmInstant::ZERO, &segment(0x18, (next, theirs), &[], &[b'x'; 1400]), &mut out);
+            next = next.wrapping_add(1400);
+        }
+        let mut said = Vec::new();
+        while let Some(frame) = out.pop() {
+            said.extend_from_slice(&frame[54..]);
+        }
+        // A request that long has its answer, and others are served as before.
+        assert!(String::from_utf8_lossy(&said).contains("431 "), "{begins}");
+    }
 }

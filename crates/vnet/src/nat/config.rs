@@ -13,7 +13,7 @@ const SECOND: u64 = 1_000_000_000;
 pub struct Limits {
     /// TCP connections (256). When all are in use, one that has been silent for [`Limits::evict`] gives way, else the new one is refused.
     pub connections: usize,
-    /// Bytes of each connection that wait for the host (64 KiB).
+    /// Bytes of each connection that wait for the host (65,535, and no more than that).
     pub to_host: usize,
     /// Bytes of each connection that wait for the guest (128 KiB).
     pub to_guest: usize,
@@ -45,7 +45,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 256,
-            to_host: 64 << 10,
+            to_host: 65_535,
             to_guest: 128 << 10,
             mappings: 256,
             peers: 64,

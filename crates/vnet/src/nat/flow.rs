@@ -3,6 +3,7 @@
 use super::config::{Limits, NatStats};
 use super::host::{HostSocket, later};
 use super::stack::Stack;
+use crate::guard;
 use crate::station::Outbox;
 use slotone_bus::VmInstant;
 use smoltcp::iface::{SocketHandle, SocketSet};
@@ -48,6 +49,8 @@ pub(super) struct Flow<S> {
     host_full: bool,
     /// The guest has agreed to the connection.
     stood: bool,
+    /// Where the window ends that the guest was told last.
+    edge: Option<u32>,
     began: VmInstant,
     pub(super) last: VmInstant,
     pub(super) deadline: VmInstant,
@@ -67,7 +70,7 @@ pub(super) enum Fate {
 
 fn buffers(limits: &Limits) -> Socket<'static> {
     let mut socket = Socket::new(
-        SocketBuffer::new(vec![0; limits.to_host.max(1)]),
+        SocketBuffer::new(vec![0; limits.to_host.clamp(1, guard::LARGEST_WINDOW)]),
         SocketBuffer::new(vec![0; limits.to_guest.max(1)]),
     );
     // Who wrote the bytes has joined them already, or did not want to.
@@ -86,6 +89,7 @@ impl<S: HostSocket> Flow<S> {
             broken: false,
             host_full: false,
             stood: false,
+            edge: None,
             began: now,
             last: now,
             deadline: now,
@@ -152,6 +156,11 @@ impl<S: HostSocket> Flow<S> {
         }
     }
 
+    fn poll(&mut self, now: VmInstant, packet: Option<&[u8]>, stack: &mut Stack, out: &mut Outbox) {
+        stack.poll(now, packet, &mut self.set, out);
+        self.edge = stack.edge().or(self.edge);
+    }
+
     /// A packet came from the guest.
     pub(super) fn packet(
         &mut self,
@@ -164,7 +173,8 @@ impl<S: HostSocket> Flow<S> {
     ) -> Fate {
         if let Stage::Open(_) = self.stage {
             self.last = now;
-            stack.poll(now, Some(packet), &mut self.set, out);
+            let packet = guard::fit(packet, self.edge);
+            self.poll(now, Some(&packet), stack, out);
             // Bytes that the guest waits for are under way already; look at the host only if it has said so.
             return self.carry(now, false, stack, limits, stats, out);
         }
@@ -207,16 +217,17 @@ impl<S: HostSocket> Flow<S> {
             let mut socket = buffers(limits);
             let listening = socket.listen(IpListenEndpoint { addr: Some(address.into()), port });
             let handle = self.set.add(socket);
-            if listening.is_ok() {
-                stack.poll(now, Some(syn), &mut self.set, out);
-            }
+            let syn = guard::fit(syn, None).into_owned();
             self.stage = Stage::Open(handle);
             (self.began, self.last) = (now, now);
+            if listening.is_ok() {
+                self.poll(now, Some(&syn), stack, out);
+            }
         }
         let Stage::Open(handle) = self.stage else { return Fate::Goes };
         for _ in 0..ROUNDS {
             let moved = self.carry_out(handle, now, stats) | self.carry_in(handle, now, readable, stats);
-            stack.poll(now, None, &mut self.set, out);
+            self.poll(now, None, stack, out);
             if !moved || self.broken || !stack.has_room(out) {
                 break;
             }

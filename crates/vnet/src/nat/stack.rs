@@ -1,6 +1,7 @@
 //! smoltcp below the connections: IP packets, and the Ethernet around them by hand.
 
 use super::config::NatConfig;
+use crate::guard;
 use crate::station::Outbox;
 use crate::wire::{ETHERNET_HEADER, ETHERTYPE_IPV4, SHORTEST_FRAME, ip_at};
 use slotone_bus::VmInstant;
@@ -55,6 +56,8 @@ pub(super) struct Stack {
     mac: MacAddress,
     frames: usize,
     pub(super) stations: Stations,
+    /// The end of the window that the last packet told.
+    edge: Option<u32>,
 }
 
 impl Stack {
@@ -68,6 +71,7 @@ impl Stack {
             stations: &Stations::default(),
             mac: config.mac,
             frames: 0,
+            edge: &mut None,
         };
         let mut interface = Interface::new(settings, &mut wire, Instant::from_micros(0));
         interface.update_ip_addrs(|list| {
@@ -78,7 +82,7 @@ impl Stack {
         interface.set_any_ip(true);
         let _ = interface.routes_mut().add_default_ipv4_route(config.gateway);
         let stations = Stations { list: Vec::new(), limit: config.limits.stations.max(1) };
-        Self { interface, mac: config.mac, frames: config.limits.frames, stations }
+        Self { interface, mac: config.mac, frames: config.limits.frames, stations, edge: None }
     }
 
     pub(super) fn context(&mut self) -> &mut Context {
@@ -90,6 +94,11 @@ impl Stack {
         out.len() < self.frames
     }
 
+    /// Where the window ends that the connection of the last [`Stack::poll`] has told in it, if it has.
+    pub(super) fn edge(&mut self) -> Option<u32> {
+        self.edge.take()
+    }
+
     /// Gives a connection the packet that came for it, and sends what it has to send.
     pub(super) fn poll(
         &mut self,
@@ -98,9 +107,10 @@ impl Stack {
         sockets: &mut SocketSet<'static>,
         out: &mut Outbox,
     ) {
-        let Self { interface, mac, frames, stations } = self;
+        let Self { interface, mac, frames, stations, edge } = self;
+        *edge = None;
         let at = micros(now);
-        let mut wire = Wire { packet, out, stations, mac: *mac, frames: *frames };
+        let mut wire = Wire { packet, out, stations, mac: *mac, frames: *frames, edge };
         if packet.is_some() {
             interface.poll_ingress_single(at, &mut wire, sockets);
         }
@@ -133,6 +143,7 @@ struct Wire<'a> {
     stations: &'a Stations,
     mac: MacAddress,
     frames: usize,
+    edge: &'a mut Option<u32>,
 }
 
 struct In<'a>(&'a [u8]);
@@ -140,6 +151,7 @@ struct Out<'a> {
     out: &'a mut Outbox,
     stations: &'a Stations,
     mac: MacAddress,
+    edge: &'a mut Option<u32>,
 }
 
 impl RxToken for In<'_> {
@@ -152,6 +164,10 @@ impl TxToken for Out<'_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
         let mut frame = vec![0; ETHERNET_HEADER + len];
         let result = f(&mut frame[ETHERNET_HEADER..]);
+        // smoltcp believes that it was sent, whatever becomes of it.
+        if let Some(edge) = guard::told(&frame[ETHERNET_HEADER..]) {
+            *self.edge = Some(edge);
+        }
         // Who never said its Ethernet address, or too long ago, is not reached; the connection tries again.
         let station = ip_at(&frame, ETHERNET_HEADER + 16).and_then(|to| self.stations.mac(to));
         if let Some(to) = station {
@@ -180,12 +196,12 @@ impl Device for Wire<'_> {
     fn receive(&mut self, _: Instant) -> Option<(In<'_>, Out<'_>)> {
         // An answer to a packet may be one frame more than there is room for.
         let packet = self.packet.take()?;
-        Some((In(packet), Out { out: self.out, stations: self.stations, mac: self.mac }))
+        Some((In(packet), Out { out: self.out, stations: self.stations, mac: self.mac, edge: self.edge }))
     }
 
     fn transmit(&mut self, _: Instant) -> Option<Out<'_>> {
         let room = self.out.len() < self.frames;
-        room.then_some(Out { out: self.out, stations: self.stations, mac: self.mac })
+        room.then_some(Out { out: self.out, stations: self.stations, mac: self.mac, edge: self.edge })
     }
 
     fn capabilities(&self) -> DeviceCapabilities {

@@ -3,9 +3,12 @@
 use super::content::Library;
 use super::http::Connection;
 use super::tftp::{Peer, Tftp};
+use crate::guard::Edges;
 use crate::mac::mix;
 use crate::station::{Outbox, Station};
-use crate::wire::{ETHERTYPE_IPV4, Ethernet, Ipv4, PROTOCOL_UDP, Udp, be16};
+use crate::wire::{
+    ETHERNET_HEADER, ETHERTYPE_IPV4, Ethernet, Ipv4, PROTOCOL_UDP, Udp, be16, pseudo_header, sum,
+};
 use slotone_bus::VmInstant;
 use slotone_net::MacAddress;
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
@@ -13,10 +16,13 @@ use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::socket::tcp::{Socket, SocketBuffer, State};
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr};
+use std::borrow::Cow;
 use std::io;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
+/// The protocol's number.
+const TCP: u8 = 6;
 /// HTTP connections at the same time.
 const CONNECTIONS: usize = 16;
 const RECEIVE_BUFFER: usize = 8 << 10;
@@ -113,6 +119,8 @@ pub struct FileServer {
     library: Library,
     stats: FileServerStats,
     deadline: Option<VmInstant>,
+    /// What clients were told that they may send.
+    edges: Edges,
 }
 
 impl std::fmt::Debug for FileServer {
@@ -145,8 +153,11 @@ impl FileServer {
         let mut settings = Config::new(HardwareAddress::Ethernet(EthernetAddress(mac.0)));
         settings.random_seed = mix(u64::from(address.to_bits()));
         let mut nothing = Outbox::new();
-        let mut interface =
-            Interface::new(settings, &mut Wire { frame: None, out: &mut nothing }, Instant::from_micros(0));
+        let mut interface = Interface::new(
+            settings,
+            &mut Wire { frame: None, out: &mut nothing, edges: &mut Edges::default() },
+            Instant::from_micros(0),
+        );
         interface.update_ip_addrs(|list| {
             // The list has room for two.
             let _ = list.push(IpCidr::new(address.into(), prefix));
@@ -178,6 +189,7 @@ impl FileServer {
             library,
             stats,
             deadline: None,
+            edges: Edges::default(),
         };
         server.listen();
         Ok(server)
@@ -213,10 +225,13 @@ impl FileServer {
         }
     }
 
-    fn run(&mut self, now: VmInstant, mut frame: Option<&[u8]>, out: &mut Outbox) {
+    fn run(&mut self, now: VmInstant, frame: Option<&[u8]>, out: &mut Outbox) {
         let at = micros(now);
+        let fitting = frame.map(|frame| fit(&self.edges, frame));
+        let mut frame = fitting.as_deref();
         for _ in 0..ROUNDS {
-            self.interface.poll(at, &mut Wire { frame: frame.take(), out }, &mut self.sockets);
+            let mut wire = Wire { frame: frame.take(), out, edges: &mut self.edges };
+            self.interface.poll(at, &mut wire, &mut self.sockets);
             let mut moved = false;
             for (handle, connection) in &mut self.connections {
                 let socket = self.sockets.get_mut::<Socket<'_>>(*handle);
@@ -277,14 +292,34 @@ impl Station for FileServer {
     }
 }
 
+/// A frame, its segment cut to the window: smoltcp must not be shown more.
+fn fit<'a>(edges: &Edges, frame: &'a [u8]) -> Cow<'a, [u8]> {
+    let whole = Ethernet::parse(frame).filter(|ethernet| {
+        // Of a packet with a wrong sum nothing is looked at, and it stays wrong.
+        ethernet.kind == ETHERTYPE_IPV4
+            && Ipv4::parse(ethernet.payload).is_some_and(|ip| ip.protocol == TCP && sound(&ip))
+    });
+    let Some(ethernet) = whole else { return Cow::Borrowed(frame) };
+    let total = usize::from(be16(ethernet.payload, 2).unwrap_or(0));
+    match edges.fit(&ethernet.payload[..total]) {
+        Cow::Borrowed(_) => Cow::Borrowed(frame),
+        Cow::Owned(packet) => Cow::Owned([&frame[..ETHERNET_HEADER], &packet].concat()),
+    }
+}
+
+fn sound(ip: &Ipv4<'_>) -> bool {
+    sum(&[&pseudo_header(ip.source, ip.destination, TCP, ip.payload.len()), ip.payload]) == 0xffff
+}
+
 /// The stack's view of the network: the frame that just came, and the way out.
 struct Wire<'a> {
     frame: Option<&'a [u8]>,
     out: &'a mut Outbox,
+    edges: &'a mut Edges,
 }
 
 struct In<'a>(&'a [u8]);
-struct Out<'a>(&'a mut Outbox);
+struct Out<'a>(&'a mut Outbox, &'a mut Edges);
 
 impl RxToken for In<'_> {
     fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
@@ -296,6 +331,9 @@ impl TxToken for Out<'_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
         let mut frame = vec![0; len];
         let result = f(&mut frame);
+        if be16(&frame, 12) == Some(ETHERTYPE_IPV4) {
+            self.1.sent(&frame[ETHERNET_HEADER..]);
+        }
         if frame.len() < crate::wire::SHORTEST_FRAME {
             frame.resize(crate::wire::SHORTEST_FRAME, 0);
         }
@@ -316,11 +354,11 @@ impl Device for Wire<'_> {
 
     fn receive(&mut self, _: Instant) -> Option<(In<'_>, Out<'_>)> {
         let frame = self.frame.take()?;
-        Some((In(frame), Out(self.out)))
+        Some((In(frame), Out(self.out, self.edges)))
     }
 
     fn transmit(&mut self, _: Instant) -> Option<Out<'_>> {
-        Some(Out(self.out))
+        Some(Out(self.out, self.edges))
     }
 
     fn capabilities(&self) -> DeviceCapabilities {
