@@ -173,7 +173,9 @@ impl<S: HostSocket> Flow<S> {
     ) -> Fate {
         if let Stage::Open(_) = self.stage {
             self.last = now;
-            let packet = guard::fit(packet, self.edge);
+            // What a guest sends behind its end smoltcp would take; a host must not see it.
+            let edge = self.edge.filter(|_| !has_ended(self.state()));
+            let packet = guard::fit(packet, edge);
             self.poll(now, Some(&packet), stack, out);
             // Bytes that the guest waits for are under way already; look at the host only if it has said so.
             return self.carry(now, false, stack, limits, stats, out);
@@ -304,10 +306,7 @@ impl<S: HostSocket> Flow<S> {
             let socket = self.set.get_mut::<Socket<'_>>(handle);
             if !socket.can_recv() {
                 // Only now has the host every byte that came before the end.
-                let over = matches!(
-                    socket.state(),
-                    State::CloseWait | State::LastAck | State::Closing | State::TimeWait
-                ) || (socket.state() == State::Closed && self.host_ended);
+                let over = has_ended(socket.state()) || (socket.state() == State::Closed && self.host_ended);
                 if over && !self.guest_ended {
                     self.guest_ended = true;
                     moved = true;
@@ -315,13 +314,6 @@ impl<S: HostSocket> Flow<S> {
                     let _ = self.host.finish();
                 }
                 break;
-            }
-            if self.guest_ended {
-                // A guest that goes on behind its end: smoltcp takes it, a host must not see it.
-                if socket.recv(|data| (data.len(), ())).is_err() {
-                    break;
-                }
-                continue;
             }
             let host = &mut self.host;
             let result: Result<io::Result<usize>, _> = socket.recv(|data| match host.write(data) {
@@ -390,6 +382,11 @@ impl<S: HostSocket> Flow<S> {
         }
         moved
     }
+}
+
+/// The guest has sent its end.
+fn has_ended(state: State) -> bool {
+    matches!(state, State::CloseWait | State::LastAck | State::Closing | State::TimeWait)
 }
 
 /// Where a SYN goes.
