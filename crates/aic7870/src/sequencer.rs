@@ -126,14 +126,15 @@ impl Adapter {
     /// DINDIR: the register that DINDEX points at; DINDEX goes on.
     #[inline]
     pub(crate) fn store_indirect(&mut self, cx: &mut Cx<'_>, value: u8) {
-        let index = &mut self.s.file[usize::from(r::DINDEX)];
-        let at = *index;
-        *index = at.wrapping_add(1);
+        let at = self.s.file[usize::from(r::DINDEX)];
         self.touch();
         // A register that points at itself would never come to an end.
         if !matches!(at, r::SINDIR | r::DINDIR) {
             self.write_any(cx, at, value, Who::Sequencer);
         }
+        // DINDEX itself may be what was written.
+        let index = &mut self.s.file[usize::from(r::DINDEX)];
+        *index = index.wrapping_add(1);
     }
 
     /// Runs until the adapter's time reaches `limit`, or something wants attention.
