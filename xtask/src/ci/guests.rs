@@ -7,6 +7,8 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use slotone_vhd::{CreateOptions, Vhd};
+
 use super::steps::Steps;
 use crate::error::{Error, IoContext, Result};
 use crate::guests::initramfs::{noise, sha256_hex};
@@ -32,7 +34,7 @@ struct Guest {
     golden: Option<&'static str>,
     /// Run a second time, which must be the same run.
     twice: bool,
-    /// Sparse disks, made anew, and their sizes in bytes. They keep what is written to them; other disks do not.
+    /// Sparse disks, or dynamic VHDs by their names, made anew, and their sizes in bytes. They keep what is written to them; other disks do not.
     disks: Vec<(PathBuf, u64)>,
     /// Arguments of a run after the first, on the same disks.
     then: Option<Vec<String>>,
@@ -291,9 +293,10 @@ fn network(full: bool) -> Result<Vec<Guest>> {
     ])
 }
 
-/// Disks on SCSI adapters: `ids` on each of `adapters`, of `size` bytes.
+/// Disks on SCSI adapters: `ids` on each of `adapters`, of `size` bytes, in files of this kind (img or vhd).
 struct Rack {
     folder: PathBuf,
+    kind: &'static str,
     adapters: usize,
     ids: usize,
     size: u64,
@@ -302,7 +305,7 @@ struct Rack {
 impl Rack {
     fn disks(&self) -> impl Iterator<Item = (usize, usize, PathBuf)> {
         let places = (0..self.adapters).flat_map(|adapter| (0..self.ids).map(move |id| (adapter, id)));
-        places.map(|(adapter, id)| (adapter, id, self.folder.join(format!("{adapter}{id}.img"))))
+        places.map(|(adapter, id)| (adapter, id, self.folder.join(format!("{adapter}{id}.{}", self.kind))))
     }
 
     fn args(&self, gt: &str) -> Vec<String> {
@@ -344,7 +347,8 @@ const FOUND: &str = "calm=0,bad=1:4000:3,pending=1:9000,fail=2,attention=2,gone=
 /// Debian's aic7xxx driver with our disks.
 fn scsi(full: bool) -> Result<Vec<Guest>> {
     let rack = |name: &str, adapters, ids, size| -> Result<Rack> {
-        Ok(Rack { folder: host::output_dir(&format!("ci/disks/{name}"))?, adapters, ids, size })
+        let folder = host::output_dir(&format!("ci/disks/{name}"))?;
+        Ok(Rack { folder, kind: "img", adapters, ids, size })
     };
     let three = rack("three", 1, 3, 256 << 20)?;
     let small = rack("two", 2, 1, 64 << 20)?;
@@ -368,14 +372,23 @@ fn scsi(full: bool) -> Result<Vec<Guest>> {
         // One sector more and a disk needs commands of 16 bytes, which this driver does not send.
         let largest = (u64::from(u32::MAX)) * 512;
         guests.push(rack("large", 1, 1, largest)?.guest("aic7xxx: a disk of 2 TB, both ends", "ends", None));
+        let vhd = Rack { kind: "vhd", ..rack("vhd", 1, 1, 2040 << 30)? };
+        guests.push(vhd.guest("aic7xxx: a VHD of 2040 GB, both ends", "ends", None));
     }
     Ok(guests)
 }
 
 fn boot(steps: &Steps, machine: &Path, guest: &Guest) -> Result<String> {
     for (path, size) in &guest.disks {
-        let file = fs::File::create(path).at(path)?;
-        file.set_len(*size).at(path)?;
+        if path.extension().is_some_and(|kind| kind == "vhd") {
+            if path.exists() {
+                fs::remove_file(path).at(path)?;
+            }
+            let made = CreateOptions::dynamic(*size).create(path).and_then(Vhd::close);
+            made.map_err(|error| Error::Input(error.to_string()))?;
+        } else {
+            fs::File::create(path).and_then(|file| file.set_len(*size)).at(path)?;
+        }
     }
     let (first, checks) = once(steps, machine, guest, &guest.args, "")?;
     let mut found = match &first {
