@@ -53,6 +53,8 @@ fn arguments() {
     refused(&["--serial", "telepathy"], &["telepathy"]);
     refused(&["--initrd", "x"], &["--kernel"]);
     refused(&["--scsi", "0:7=x"], &["0:7", "IDs 0 to 6"]);
+    refused(&["--scsi", "0:0=x,block=520"], &["512, 1024, 2048 or 4096"]);
+    refused(&["--scsi", "0:0=x,cdrom,block=4096"], &["block= is for disks"]);
     refused(&["--nic", "telepathy"], &["telepathy"]);
     refused(&["--dhcp", "lab=10.0.0.0/24"], &["lab", "--nic internal=lab"]);
     refused(&["--fault", "hda=hang@3"], &["hda=hang@3", "only a SCSI drive"]);

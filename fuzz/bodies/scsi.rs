@@ -8,7 +8,7 @@
 use slotone_block::{MediumInfo, Outcome};
 use slotone_bus::state::{StateReader, StateWriter};
 use slotone_scsi::{
-    Access, CD_BLOCK, CdConfig, CdRom, Command, DISK_BLOCK, Disk, DiskConfig, MediumResult, Range, Reply,
+    Access, CD_BLOCK, CdConfig, CdRom, Command, Disk, DiskConfig, MediumResult, Range, Reply,
     Reset, SpiFlags, Target, opcode,
 };
 
@@ -360,19 +360,20 @@ pub fn scsi_disk(input: &[u8]) {
     let mut input = Reader(&input);
     let kind = input.u8();
     let blocks = [0x10_0000, 0, 1, 1 << 32, 1 << 40, 4_278_190_080, 0xffff_ffff, 255][usize::from(kind & 7)];
+    let block = if kind & 0x80 == 0 { 512 } else { 4096 };
     let info = MediumInfo {
-        capacity: blocks * DISK_BLOCK,
+        capacity: blocks * u64::from(block),
         physical_block: if kind & 8 == 0 { 512 } else { 4096 },
         read_only: kind & 0x10 != 0,
         geometry: None,
         discards: kind & 0x20 == 0,
         name: String::new(),
     };
-    let mut config = DiskConfig::new(&info);
+    let mut config = DiskConfig { block, ..DiskConfig::new(&info) };
     if kind & 0x40 != 0 {
         config.serial = "0123456789".to_string();
     }
-    let medium = Medium { blocks, block: DISK_BLOCK };
+    let medium = Medium { blocks, block: block.into() };
     let mut disk = Disk::new(config.clone());
     let mut model = DiskModel { write_cache: true, write_protect: Some(false), read_only: info.read_only };
     for _ in 0..200 {

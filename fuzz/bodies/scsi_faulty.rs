@@ -7,7 +7,7 @@
 use slotone_block::{MediumInfo, Outcome};
 use slotone_bus::state::{StateReader, StateWriter};
 use slotone_scsi::{
-    Access, Command, DISK_BLOCK, Disk, DiskConfig, Fault, FaultKind, Faulty, MediumResult, Reply, Reset,
+    Access, Command, Disk, DiskConfig, Fault, FaultKind, Faulty, MediumResult, Reply, Reset,
     Target, opcode,
 };
 
@@ -153,7 +153,7 @@ pub fn scsi_faulty(input: &[u8]) {
         })
         .collect();
     let info = MediumInfo {
-        capacity: 4096 * DISK_BLOCK,
+        capacity: 4096 * 512,
         physical_block: 512,
         read_only: false,
         geometry: None,

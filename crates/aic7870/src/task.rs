@@ -351,13 +351,14 @@ impl Adapter {
             outcome = Outcome::MediumError; // a host that lost the buffer
         }
         let Some(task) = self.s.commands.iter_mut().find(|t| t.id == id) else { return };
+        let block = self.targets[usize::from(task.unit)].as_ref().map_or(512, |target| target.block_bytes());
         task.stage = Stage::Queued;
         if outcome != Outcome::Done {
             self.counters.medium_errors += 1;
             let reading = matches!(task.access, Some(Access::Read(_) | Access::Verify(_)));
-            if outcome == Outcome::MediumError && reading && request.len > 512 {
-                // What is good before the bad sector is delivered, and the address told is that sector's.
-                task.piece = if request.len > 4096 { 4096 } else { 512 };
+            if outcome == Outcome::MediumError && reading && request.len > u64::from(block) {
+                // What is good before the bad block is delivered, and the address told is that block's.
+                task.piece = if request.len > 4096 { 4096.max(block) } else { block };
                 return self.next_piece(id);
             }
             return self.end_access(id, MediumResult::new(outcome, request.offset));

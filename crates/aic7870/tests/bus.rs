@@ -494,10 +494,15 @@ fn a_full_queue() {
 }
 
 fn with_medium(medium: impl BlockBackend + 'static) -> Hand {
+    with_blocks(medium, 512)
+}
+
+/// A disk with blocks of `block` bytes.
+fn with_blocks(medium: impl BlockBackend + 'static, block: u32) -> Hand {
     let info = MediumInfo { name: String::new(), ..medium.info().clone() };
     let make = move || {
         let mut targets = no_targets();
-        targets[0] = Some(Box::new(Disk::new(DiskConfig::new(&info))));
+        targets[0] = Some(Box::new(Disk::new(DiskConfig { block, ..DiskConfig::new(&info) })));
         targets[5] = Some(Box::new(CdRom::new()));
         Aic7870::new(Aic7870Config::default(), targets)
     };
@@ -528,6 +533,22 @@ fn a_bad_sector_is_found() {
     assert_eq!(hand.command(0, &[0x0a, 0, 1, 77, 1, 0], &[0; 512]).status, Some(2));
     assert_eq!(hand.sense(0).0 & 15, 3);
     hand.good(0, &[0x35, 0, 0, 0, 0, 0, 0, 0, 0, 0], &[]);
+}
+
+#[test]
+fn of_a_bad_block_nothing_comes() {
+    for block in [1024u32, 4096] {
+        // The last sector of block 50.
+        let sector = u64::from(51 * block / 512 - 1);
+        let bad = sector * 512..(sector + 1) * 512;
+        let layer = ErrorLayer::new(MemoryDisk::new(1 << 20)).bad(bad, On::Both);
+        let mut hand = with_blocks(layer, block);
+        // READ(10) of 100 blocks from 30.
+        let result = hand.command(0, &[0x28, 0, 0, 0, 0, 30, 0, 0, 100, 0], &[]);
+        assert_eq!((result.status, result.data.len()), (Some(2), 20 * block as usize));
+        let data = hand.good(0, &[3, 0, 0, 0, 18, 0], &[]);
+        assert_eq!((data[0], data[2] & 15, &data[3..7], data[12]), (0xf0, 3, &[0, 0, 0, 50][..], 0x11));
+    }
 }
 
 #[test]

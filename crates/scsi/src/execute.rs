@@ -36,7 +36,7 @@ pub struct Completion {
 /// Runs a command to its end on `medium` (`None`: there is none).
 ///
 /// A buffer that is too small cuts the transfer, as a host adapter's scatter list does: of a read the rest is dropped; of a write only the whole
-/// blocks of 512 bytes that are there are written. The status is the target's all the same; `wanted` tells. A command that the target holds
+/// blocks that are there are written. The status is the target's all the same; `wanted` tells. A command that the target holds
 /// for ever ([`Reply::Held`]) ends with BUSY: who waits here could not abort it.
 pub fn execute(
     target: &mut dyn Target,
@@ -49,6 +49,7 @@ pub fn execute(
         Data::In(buffer) => (buffer, &[]),
         Data::Out(data) => (&mut [], data),
     };
+    let block = target.block_bytes() as usize;
     let (mut transferred, mut wanted) = (0, 0);
     let mut reply = target.command(command);
     loop {
@@ -60,9 +61,11 @@ pub fn execute(
             }
             Reply::Medium(access) => {
                 let (result, range) = match &access {
-                    Access::Read(range) => (read(medium, *range, input), Some(range)),
-                    Access::Write { range, fua } => (write(medium, *range, output, *fua), Some(range)),
-                    Access::Compare(range) => (compare(medium, *range, output), Some(range)),
+                    Access::Read(range) => (read(medium, *range, input, block), Some(range)),
+                    Access::Write { range, fua } => {
+                        (write(medium, *range, whole(output, block), *fua), Some(range))
+                    }
+                    Access::Compare(range) => (compare(medium, *range, whole(output, block)), Some(range)),
                     access => (without_data(medium, access), None),
                 };
                 if let Some(range) = range {
@@ -70,7 +73,8 @@ pub fn execute(
                     let done = match result {
                         MediumResult::Done => range.len,
                         MediumResult::Failed { offset, .. } | MediumResult::Differs { offset } => {
-                            offset.saturating_sub(range.offset)
+                            let good = offset.saturating_sub(range.offset);
+                            good - good % block as u64
                         }
                     };
                     (transferred, wanted) = (done.min(room) as usize, range.len);
@@ -115,29 +119,40 @@ fn pieces(range: Range, mut work: impl FnMut(u64, usize) -> MediumResult) -> Med
     MediumResult::Done
 }
 
-/// Whole blocks of `range` for which `room` bytes suffice; `up`: and the one that fits in part.
-fn fitting(range: Range, room: usize, up: bool) -> Range {
-    let room = if up { room.next_multiple_of(512) } else { room / 512 * 512 };
+/// As much of `range` as `room` bytes hold.
+fn fitting(range: Range, room: usize) -> Range {
     Range { len: range.len.min(room as u64), ..range }
+}
+
+/// The blocks that came whole.
+fn whole(data: &[u8], block: usize) -> &[u8] {
+    &data[..data.len() - data.len() % block]
 }
 
 const NO_MEDIUM: Outcome = Outcome::NotReady;
 
-fn read(medium: Option<&dyn BlockBackend>, range: Range, buffer: &mut [u8]) -> MediumResult {
+/// A block that cannot be read ends it; those before it are there.
+fn read(medium: Option<&dyn BlockBackend>, range: Range, buffer: &mut [u8], block: usize) -> MediumResult {
     let Some(medium) = medium else {
         return MediumResult::Failed { outcome: NO_MEDIUM, offset: range.offset };
     };
-    let mut piece = vec![0; PIECE.min(buffer.len().next_multiple_of(512))];
-    let mut at = 0;
-    pieces(fitting(range, buffer.len(), true), |offset, n| {
-        if let Err(e) = medium.read_at(offset, &mut [IoSliceMut::new(&mut piece[..n])]) {
-            return failed(&e, offset);
+    let range = fitting(range, buffer.len().next_multiple_of(block));
+    let (mut at, mut most) = (0, PIECE);
+    let mut piece = vec![0; PIECE.min(range.len as usize)];
+    while (at as u64) < range.len {
+        let offset = range.offset + at as u64;
+        let n = most.min(range.len as usize - at);
+        match medium.read_at(offset, &mut [IoSliceMut::new(&mut piece[..n])]) {
+            Ok(()) => {
+                let fits = n.min(buffer.len() - at);
+                buffer[at..at + fits].copy_from_slice(&piece[..fits]);
+                at += n;
+            }
+            Err(e) if n > block && Outcome::from(&e) == Outcome::MediumError => most = block,
+            Err(e) => return failed(&e, offset),
         }
-        let fits = n.min(buffer.len() - at);
-        buffer[at..at + fits].copy_from_slice(&piece[..fits]);
-        at += fits;
-        MediumResult::Done
-    })
+    }
+    MediumResult::Done
 }
 
 fn write(medium: Option<&dyn BlockBackend>, range: Range, data: &[u8], fua: bool) -> MediumResult {
@@ -145,7 +160,7 @@ fn write(medium: Option<&dyn BlockBackend>, range: Range, data: &[u8], fua: bool
         return MediumResult::Failed { outcome: NO_MEDIUM, offset: range.offset };
     };
     let mut data = data;
-    pieces(fitting(range, data.len(), false), |offset, n| {
+    pieces(fitting(range, data.len()), |offset, n| {
         let (piece, rest) = data.split_at(n);
         data = rest;
         match medium.write_at(offset, &[IoSlice::new(piece)], fua) {
@@ -161,7 +176,7 @@ fn compare(medium: Option<&dyn BlockBackend>, range: Range, data: &[u8]) -> Medi
     };
     let mut data = data;
     let mut buffer = vec![0; PIECE.min(data.len())];
-    pieces(fitting(range, data.len(), false), |offset, n| {
+    pieces(fitting(range, data.len()), |offset, n| {
         let (piece, rest) = data.split_at(n);
         data = rest;
         if let Err(e) = medium.read_at(offset, &mut [IoSliceMut::new(&mut buffer[..n])]) {

@@ -164,6 +164,10 @@ impl Target for Faulty {
         }
     }
 
+    fn block_bytes(&self) -> u32 {
+        self.inner.block_bytes()
+    }
+
     fn answers(&self) -> bool {
         self.vanished().is_none() && self.inner.answers()
     }

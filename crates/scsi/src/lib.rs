@@ -4,7 +4,7 @@
 //! medium, or CHECK CONDITION with [`Sense`]. It never does I/O itself: the adapter (ATAPI packets, a SCSI host adapter, USB mass
 //! storage) carries medium transfers through `slotone-block` and tells the target how they went.
 //!
-//! [`Disk`] is a hard disk by SBC-2 (INCITS 405) and SPC-2/SPC-3, to 2 TB and beyond; [`CdRom`] is a CD/DVD-ROM drive by MMC-3 (INCITS 360) and SPC-2, with one data track; see its documentation for the commands.
+//! [`Disk`] is a hard disk by SBC-2 (INCITS 405) and SPC-2/SPC-3, to 2 TB and beyond, with blocks of 512 to 4096 bytes; [`CdRom`] is a CD/DVD-ROM drive by MMC-3 (INCITS 360) and SPC-2, with one data track; see its documentation for the commands.
 //!
 //! ```
 //! use slotone_scsi::{Access, CdRom, Command, Range, Reply, Target};
@@ -45,7 +45,7 @@ mod sense;
 pub use cdrom::{CD_BLOCK, CdConfig, CdRom};
 pub use command::{Access, Command, INITIATORS, MediumResult, Range, Reply, Reset, status};
 pub use config::{SpiFlags, Version};
-pub use disk::{DISK_BLOCK, Disk, DiskConfig};
+pub use disk::{Disk, DiskConfig};
 pub use execute::{Completion, Data, execute};
 pub use faulty::{Fault, FaultKind, Faulty};
 pub use identity::Identity;
@@ -80,6 +80,9 @@ pub trait Target: Any + Send + fmt::Debug {
 
     /// The sense data of `initiator`'s last command: [`SenseKey::NoSense`] if there are none.
     fn sense(&self, initiator: u8) -> Sense;
+
+    /// Bytes of a logical block. Of a block that cannot be read an initiator gets nothing, of one that did not come whole nothing is written.
+    fn block_bytes(&self) -> u32;
 
     /// Whether it would answer a selection now. Only an adapter with a SCSI bus asks; a target with a fault does not ([`Faulty`]).
     fn answers(&self) -> bool {

@@ -229,6 +229,49 @@ fn capacity_at_the_ends() {
 }
 
 #[test]
+fn larger_blocks() {
+    for block in [1024u32, 2048, 4096] {
+        let blocks = (512 << 32) / u64::from(block);
+        let range =
+            |lba: u64, count: u64| Range { offset: lba * u64::from(block), len: count * u64::from(block) };
+        let mut disk = ready(DiskConfig { block, ..config(1 << 32) });
+        assert_eq!((disk.blocks(), disk.block_bytes()), (blocks, block));
+        let last = (blocks - 1) as u32;
+        let capacity = data(&mut disk, &[0x25]);
+        assert_eq!(capacity, [last.to_be_bytes(), block.to_be_bytes()].concat());
+        let long = data(&mut disk, &[0x9e, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255]);
+        assert_eq!((&long[8..12], long[13]), (&block.to_be_bytes()[..], (4096 / block).ilog2() as u8));
+        let [a, b, c, d] = last.to_be_bytes();
+        let all = Reply::Medium(Access::Read(range(u64::from(last), 1)));
+        assert_eq!(run(&mut disk, &[0x28, 0, a, b, c, d, 0, 0, 1]), all);
+        assert_eq!(check(&mut disk, &[0x28, 0, a, b, c, d, 0, 0, 2]), OUT_OF_RANGE);
+        assert_eq!(disk.sense(0).information, Some(blocks));
+        let sense = data(&mut disk, &[0x1a, 0, 3, 0, 255]);
+        assert_eq!(sense[8..12], block.to_be_bytes(), "the descriptor's length of a block");
+        assert_eq!(sense[24..26], (block as u16).to_be_bytes(), "and that of the format page");
+        let limits = data(&mut disk, &[0x12, 1, 0xb0, 0, 255]);
+        assert_eq!(limits[6..8], ((4096 / block) as u16).to_be_bytes());
+        assert_eq!(limits[20..24], ((8u64 << 30) / u64::from(block)).to_be_bytes()[4..]);
+        let same = &[0x41, 0, 0, 0, 0, 5, 0, 0, 2];
+        let list = vec![7; block as usize];
+        let written = Access::WriteSame { range: range(5, 2), block: list.clone(), fua: false };
+        assert_eq!(out(&mut disk, same, &list), Reply::Medium(written));
+        let most = 0xffff * 512 / block;
+        let [_, _, e, f] = (most + 1).to_be_bytes();
+        assert_eq!(check(&mut disk, &[0x41, 0, 0, 0, 0, 5, 0, e, f]), INVALID_FIELD);
+        let failed = MediumResult::new(Outcome::MediumError, 7 * u64::from(block) + 512);
+        let command = Command::new(&[0x28, 0, 0, 0, 0, 5, 0, 0, 9]);
+        let Reply::Check(s) = disk.medium_done(&command, &Access::Read(range(5, 9)), failed) else {
+            panic!()
+        };
+        assert_eq!(s.information, Some(7));
+    }
+    for odd in [0, 520, 8192, u32::MAX] {
+        assert_eq!(Disk::new(DiskConfig { block: odd, ..config(8) }).blocks(), 8, "{odd} counts as 512");
+    }
+}
+
+#[test]
 fn mode_pages() {
     let mut disk = ready(config(4_000_000));
     let all = data(&mut disk, &[0x5a, 0, 0x3f, 0, 0, 0, 0, 4, 0]);

@@ -117,3 +117,29 @@ fn faults_name_the_block() {
     let sense = execute(&mut disk, None, &read, Data::In(&mut buffer)).sense.unwrap();
     assert_eq!((sense.key, sense.asc), (SenseKey::NotReady, 0x04));
 }
+
+#[test]
+fn blocks_come_whole_or_not_at_all() {
+    // The third sector of block 5 is bad.
+    let bad = ErrorLayer::new(MemoryDisk::new(1 << 20)).bad(42 * 512..43 * 512, On::Both);
+    let content = pattern(4096 * 5, 9);
+    write_all(&bad, 0, &content).unwrap();
+    let mut disk = Disk::new(DiskConfig { block: 4096, ..DiskConfig::new(bad.info()) });
+    execute(&mut disk, Some(&bad), &Command::new(&[0]), Data::None);
+    let mut buffer = vec![0xee; 4096 * 8];
+    let read = Command::new(&[0x28, 0, 0, 0, 0, 0, 0, 0, 8]);
+    let done = execute(&mut disk, Some(&bad), &read, Data::In(&mut buffer));
+    assert_eq!(
+        (done.sense.unwrap().information, done.transferred, done.wanted),
+        (Some(5), 4096 * 5, 4096 * 8)
+    );
+    assert_eq!(buffer[..4096 * 5], content, "what is good before it is there");
+    assert!(buffer[4096 * 5..].iter().all(|byte| *byte == 0xee), "and nothing of the bad block");
+    // A buffer that ends in a block.
+    let write = Command::new(&[0x2a, 0, 0, 0, 0, 8, 0, 0, 2]);
+    let done = execute(&mut disk, Some(&bad), &write, Data::Out(&pattern(8191, 3)));
+    assert_eq!((done.status, done.transferred), (status::GOOD, 8191));
+    let mut back = vec![0; 8192];
+    read_exact(&bad, 4096 * 8, &mut back).unwrap();
+    assert_eq!((&back[..4096], &back[4096..]), (&pattern(4096, 3)[..], &[0; 4096][..]));
+}

@@ -51,8 +51,9 @@ pub(crate) struct Args {
     /// ATAPI drive with an ISO or a host drive; may repeat
     #[arg(long, value_name = "PATH[,slot=hdc]")]
     pub(crate) cdrom: Vec<CdArg>,
-    /// SCSI device: adapter 0-3, id 0-6; may repeat
-    #[arg(long, value_name = "ADAPTER:ID=PATH[,cdrom]")]
+    /// SCSI device: adapter 0-3, id 0-6; may repeat. block=4096 gives a disk logical blocks of that many bytes: with those Linux's aic7xxx
+    /// works disks of 2 TiB and more, but no BIOS boots from them
+    #[arg(long, value_name = "ADAPTER:ID=PATH[,cdrom][,block=BYTES]")]
     pub(crate) scsi: Vec<ScsiArg>,
     /// First floppy drive: image or host drive
     #[arg(long, value_name = "PATH")]
@@ -263,7 +264,7 @@ impl FromStr for CdArg {
     }
 }
 
-/// `ADAPTER:ID=PATH[,cdrom][,readonly]`
+/// `ADAPTER:ID=PATH[,cdrom][,readonly][,block=4096]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ScsiArg {
     /// 0 to 3.
@@ -273,6 +274,8 @@ pub(crate) struct ScsiArg {
     pub(crate) path: PathBuf,
     pub(crate) cdrom: bool,
     pub(crate) read_only: bool,
+    /// Bytes of a logical block of a disk.
+    pub(crate) block: u32,
 }
 
 impl FromStr for ScsiArg {
@@ -285,12 +288,15 @@ impl FromStr for ScsiArg {
         };
         let (at, mut path) = s.split_once('=').ok_or("expected ADAPTER:ID=PATH")?;
         let (adapter, id) = place(at).ok_or("adapters are 0 to 3 and IDs 0 to 6, such as 0:1=disk.vhd")?;
-        let (mut cdrom, mut read_only) = (false, false);
+        let (mut cdrom, mut read_only, mut block) = (false, false, None);
         loop {
             if let Some(rest) = path.strip_suffix(",cdrom") {
                 (path, cdrom) = (rest, true);
             } else if let Some(rest) = path.strip_suffix(",readonly") {
                 (path, read_only) = (rest, true);
+            } else if let Some((rest, bytes)) = path.rsplit_once(",block=") {
+                let bytes = bytes.parse().ok().filter(|bytes| [512, 1024, 2048, 4096].contains(bytes));
+                (path, block) = (rest, Some(bytes.ok_or("block= takes 512, 1024, 2048 or 4096")?));
             } else {
                 break;
             }
@@ -298,7 +304,10 @@ impl FromStr for ScsiArg {
         if path.is_empty() {
             return Err("expected ADAPTER:ID=PATH[,cdrom]".into());
         }
-        Ok(Self { adapter, id, path: path.into(), cdrom, read_only })
+        if cdrom && block.is_some() {
+            return Err("block= is for disks; the blocks of a CD have 2048 bytes".into());
+        }
+        Ok(Self { adapter, id, path: path.into(), cdrom, read_only, block: block.unwrap_or(512) })
     }
 }
 
@@ -484,6 +493,9 @@ mod tests {
         assert_eq!("a,b.vhd,readonly".parse::<DiskArg>().unwrap().path, PathBuf::from("a,b.vhd"));
         assert_eq!("x.iso,slot=hdd".parse::<CdArg>().unwrap().slot, Some(3));
         assert!("x.iso,slot=hdz".parse::<CdArg>().is_err());
+        let disk: ScsiArg = "3:6=a,b.img,block=4096,readonly".parse().unwrap();
+        assert_eq!((disk.path, disk.block, disk.read_only), (PathBuf::from("a,b.img"), 4096, true));
+        assert_eq!("0:0=a.img".parse::<ScsiArg>().unwrap().block, 512);
         let timed: Timed = "a@b@1.5".parse().unwrap();
         assert_eq!((timed.what.as_str(), timed.at), ("a@b", Some(1.5)));
         assert_eq!("a@b".parse::<Timed>().unwrap().at, None);

@@ -1,11 +1,14 @@
 //! From arguments to a machine, its run, and the exit status.
 
 use serde_json::json;
+use slotone_aic7870::Aic7870;
 use slotone_chipset_440bx::DateTime;
 use slotone_firmware::BootDevice as FirmwareBoot;
 use slotone_host::BackendSpec;
+use slotone_scsi::{Disk, DiskConfig};
+use slotone_vmm_core::vs2005::name;
 use slotone_vmm_core::{
-    ClockMode, DriveBay, LinuxImage, OnTripleFault, RunExit, VirtualServer2005, virtual_server_2005,
+    ClockMode, DriveBay, LinuxImage, MachineBuilder, OnTripleFault, RunExit, VirtualServer2005, virtual_server_2005,
 };
 use slotone_x86_cpu::CpuModel;
 
@@ -47,6 +50,7 @@ fn run_machine(args: &Args, undo: &mut Undo) -> Result<u8, Failure> {
         let named = |e| Failure::usage(format!("--kernel {}: {e}", path.display()));
         builder.linux(image).map_err(named)?;
     }
+    set_blocks(&mut builder, args);
     fault::break_devices(&mut builder, args)?;
     let networks = Networks::plug(&mut builder, args)?;
     let mut machine = builder.build()?;
@@ -211,7 +215,7 @@ fn drives(args: &Args, undo: &mut Undo) -> Result<[DriveBay; 4], Failure> {
 /// The SCSI adapters that are used, with their drives.
 fn scsi(args: &Args, undo: &mut Undo) -> Result<[Option<[DriveBay; 7]>; 4], Failure> {
     let mut adapters: [Option<[DriveBay; 7]>; 4] = Default::default();
-    for ScsiArg { adapter, id, path, cdrom, read_only } in &args.scsi {
+    for ScsiArg { adapter, id, path, cdrom, read_only, block } in &args.scsi {
         let bay = &mut adapters[*adapter].get_or_insert_default()[*id];
         if !matches!(bay, DriveBay::Empty) {
             return Err(Failure::usage(format!(
@@ -221,10 +225,34 @@ fn scsi(args: &Args, undo: &mut Undo) -> Result<[Option<[DriveBay; 7]>; 4], Fail
         }
         *bay = match cdrom {
             true => DriveBay::CdRom(Some(images::cd(path)?)),
-            false => DriveBay::Disk(images::disk(path, *read_only, undo)?),
+            false => {
+                let disk = images::disk(path, *read_only, undo)?;
+                let blocks = disk.info().capacity / u64::from(*block);
+                if blocks > u64::from(u32::MAX) {
+                    eprintln!(
+                        "virtual-server-2005: {}: {blocks} blocks of {block} bytes; guests whose driver sends no 16-byte \
+                         commands, as Linux's aic7xxx, cannot use it: give it larger ones, such as block=4096",
+                        path.display()
+                    );
+                }
+                DriveBay::Disk(disk)
+            }
         };
     }
     Ok(adapters)
+}
+
+/// Gives the SCSI disks the logical blocks that were asked for.
+fn set_blocks(builder: &mut MachineBuilder, args: &Args) {
+    for ScsiArg { adapter, id, block, .. } in args.scsi.iter().filter(|disk| disk.block != 512) {
+        let Ok(adapter) = builder.find(name::SCSI[*adapter]) else { continue };
+        builder.with(adapter, |adapter: &mut Aic7870| {
+            // None: a fault has taken it out.
+            if let Some(disk) = adapter.target_as::<Disk>(*id as u8) {
+                *disk = Disk::new(DiskConfig { block: *block, ..disk.config().clone() });
+            }
+        });
+    }
 }
 
 pub(crate) fn print_stats(session: &Session) -> Result<(), Failure> {

@@ -193,7 +193,8 @@ impl Session {
 
     /// Writes the machine's state to a file.
     pub(crate) fn save(&self, path: &std::path::Path) -> Result<(), Failure> {
-        std::fs::write(path, self.machine.save())
+        let state = self.machine.save()?;
+        std::fs::write(path, state)
             .map_err(|e| Failure::usage(format!("{}: {e}; check the folder and its room", path.display())))
     }
 

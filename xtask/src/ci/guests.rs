@@ -293,13 +293,14 @@ fn network(full: bool) -> Result<Vec<Guest>> {
     ])
 }
 
-/// Disks on SCSI adapters: `ids` on each of `adapters`, of `size` bytes, in files of this kind (img or vhd).
+/// Disks on SCSI adapters: `ids` on each of `adapters`, of `size` bytes in logical blocks of `block`, in files of this kind (img or vhd).
 struct Rack {
     folder: PathBuf,
     kind: &'static str,
     adapters: usize,
     ids: usize,
     size: u64,
+    block: u32,
 }
 
 impl Rack {
@@ -311,9 +312,9 @@ impl Rack {
     fn args(&self, gt: &str) -> Vec<String> {
         let gt = format!("adapters={},disks={},{gt}", self.adapters, self.adapters * self.ids);
         let mut args = direct("vmlinux-686", "initrd-scsi.gz", &gt);
-        args.extend(
-            self.disks().map(|(adapter, id, path)| format!("--scsi={adapter}:{id}={}", path.display())),
-        );
+        args.extend(self.disks().map(|(adapter, id, path)| {
+            format!("--scsi={adapter}:{id}={},block={}", path.display(), self.block)
+        }));
         args
     }
 
@@ -348,7 +349,7 @@ const FOUND: &str = "calm=0,bad=1:4000:3,pending=1:9000,fail=2,attention=2,gone=
 fn scsi(full: bool) -> Result<Vec<Guest>> {
     let rack = |name: &str, adapters, ids, size| -> Result<Rack> {
         let folder = host::output_dir(&format!("ci/disks/{name}"))?;
-        Ok(Rack { folder, kind: "img", adapters, ids, size })
+        Ok(Rack { folder, kind: "img", adapters, ids, size, block: 512 })
     };
     let three = rack("three", 1, 3, 256 << 20)?;
     let small = rack("two", 2, 1, 64 << 20)?;
@@ -369,9 +370,15 @@ fn scsi(full: bool) -> Result<Vec<Guest>> {
             "ends,together",
             None,
         ));
-        // One sector more and a disk needs commands of 16 bytes, which this driver does not send.
-        let largest = (u64::from(u32::MAX)) * 512;
-        guests.push(rack("large", 1, 1, largest)?.guest("aic7xxx: a disk of 2 TB, both ends", "ends", None));
+        // One sector more and a disk needs commands of 16 bytes, which this driver does not send; or larger blocks.
+        let most = rack("most", 1, 1, u64::from(u32::MAX) * 512)?;
+        guests.push(most.guest("aic7xxx: a disk of 2^32 - 1 sectors, both ends", "ends,sectors=4294967295", None));
+        let large = Rack { block: 4096, ..rack("large", 1, 1, 512 << 32)? };
+        guests.push(large.guest(
+            "aic7xxx: a disk of 2^32 sectors, both ends",
+            "ends,sectors=4294967296,block=4096",
+            None,
+        ));
         let vhd = Rack { kind: "vhd", ..rack("vhd", 1, 1, 2040 << 30)? };
         guests.push(vhd.guest("aic7xxx: a VHD of 2040 GB, both ends", "ends", None));
     }

@@ -433,6 +433,10 @@ impl Target for CdRom {
         self.state.nexuses.sense(initiator)
     }
 
+    fn block_bytes(&self) -> u32 {
+        CD_BLOCK as u32
+    }
+
     fn save(&self, w: &mut StateWriter) {
         w.section("scsi-cdrom", 2, &self.state);
     }

@@ -1,6 +1,6 @@
 //! Commands that address blocks: reading, writing, verifying (SBC-2, clause 5).
 
-use super::{DISK_BLOCK, Disk};
+use super::Disk;
 use crate::{Access, Command, Range, Reply, Sense, opcode};
 
 /// Address and number of blocks by the command's length.
@@ -31,7 +31,7 @@ impl Disk {
             // The first block that is not there.
             return Err(Sense { information: Some(lba.max(blocks)), ..Sense::OUT_OF_RANGE });
         }
-        let range = Range { offset: lba * DISK_BLOCK, len: count * DISK_BLOCK };
+        let range = Range { offset: lba * self.block(), len: count * self.block() };
         Ok((count != 0).then_some(range))
     }
 

@@ -1,6 +1,6 @@
 //! Capacity, defects and logs.
 
-use super::{DISK_BLOCK, Disk};
+use super::Disk;
 use crate::{Command, Reply, Sense, opcode};
 
 impl Disk {
@@ -13,7 +13,7 @@ impl Disk {
         }
         let last = u32::try_from(self.blocks().saturating_sub(1)).unwrap_or(u32::MAX);
         let mut data = last.to_be_bytes().to_vec();
-        data.extend((DISK_BLOCK as u32).to_be_bytes());
+        data.extend((self.block() as u32).to_be_bytes());
         Ok(Reply::DataIn(data))
     }
 
@@ -28,8 +28,8 @@ impl Disk {
         }
         let mut data = vec![0; 32];
         data[..8].copy_from_slice(&self.blocks().saturating_sub(1).to_be_bytes());
-        data[8..12].copy_from_slice(&(DISK_BLOCK as u32).to_be_bytes());
-        let blocks = u64::from(self.config.physical_block) / DISK_BLOCK;
+        data[8..12].copy_from_slice(&(self.block() as u32).to_be_bytes());
+        let blocks = u64::from(self.config.physical_block) / self.block();
         data[13] = blocks.checked_ilog2().unwrap_or(0).min(15) as u8;
         data[14] = u8::from(self.config.discards) << 7; // LBPME
         Ok(Reply::data_in(data, command.u32(10) as usize))

@@ -15,14 +15,17 @@ mod information;
 mod mode;
 mod provisioning;
 
-/// Bytes of a disk's logical block.
-pub const DISK_BLOCK: u64 = 512;
+/// Bytes of a logical block, unless somebody wants others.
+const DEFAULT_BLOCK: u32 = 512;
 
 /// What a disk is: nothing of it changes while the machine runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DiskConfig {
     /// Bytes of the medium; an incomplete last block is not used.
     pub capacity: u64,
+    /// Bytes of a logical block: 512, 1024, 2048 or 4096; any other number counts as 512. Larger blocks bring a disk of 2 TiB and more
+    /// within reach of drivers whose commands have 32 bits for an address; BIOSes boot from blocks of 512 bytes only.
+    pub block: u32,
     /// Writes end with DATA PROTECT.
     pub read_only: bool,
     /// UNMAP is there: the medium gives room back.
@@ -44,10 +47,11 @@ pub struct DiskConfig {
 }
 
 impl DiskConfig {
-    /// A disk on the medium described by `info`: SCSI-2, tagged commands, write cache on, no serial number.
+    /// A disk on the medium described by `info`: blocks of 512 bytes, SCSI-2, tagged commands, write cache on, no serial number.
     pub fn new(info: &MediumInfo) -> Self {
         Self {
             capacity: info.capacity,
+            block: DEFAULT_BLOCK,
             read_only: info.read_only,
             discards: info.discards,
             physical_block: info.physical_block,
@@ -74,7 +78,7 @@ struct State {
 }
 slotone_bus::encode_fields!(State { stopped, write_cache, write_protect, reservation, nexuses });
 
-/// A hard disk with blocks of 512 bytes, by SPC-2, SPC-3 and SBC-2.
+/// A hard disk by SPC-2, SPC-3 and SBC-2.
 ///
 /// | group | commands |
 /// | --- | --- |
@@ -104,9 +108,17 @@ impl Disk {
         &self.config
     }
 
-    /// Blocks of 512 bytes.
+    /// Logical blocks.
     pub fn blocks(&self) -> u64 {
-        self.config.capacity / DISK_BLOCK
+        self.config.capacity / self.block()
+    }
+
+    /// Bytes of a logical block.
+    fn block(&self) -> u64 {
+        match self.config.block {
+            block @ (1024 | 2048 | 4096) => block.into(),
+            _ => DEFAULT_BLOCK.into(),
+        }
     }
 
     /// Whether the initiator stopped it (START STOP UNIT).
@@ -214,7 +226,7 @@ impl Disk {
         let (outcome, offset) = match result {
             MediumResult::Done => (Outcome::Done, 0),
             MediumResult::Failed { outcome, offset } => (outcome, offset),
-            MediumResult::Differs { offset } => return Err(Self::about(Sense::MISCOMPARE, offset)),
+            MediumResult::Differs { offset } => return Err(self.about(Sense::MISCOMPARE, offset)),
         };
         let reading = matches!(access, Access::Read(_) | Access::Verify(_) | Access::Compare(_));
         let sense = match outcome {
@@ -227,7 +239,7 @@ impl Disk {
             Outcome::MediumError if matches!(access, Access::Flush) => return Err(Sense::WRITE_ERROR),
             Outcome::MediumError => Sense::WRITE_ERROR,
         };
-        Err(Self::about(sense, offset))
+        Err(self.about(sense, offset))
     }
 
     /// What comes after an access that went well.
@@ -243,8 +255,8 @@ impl Disk {
         Reply::Good
     }
 
-    fn about(sense: Sense, offset: u64) -> Sense {
-        Sense { information: Some(offset / DISK_BLOCK), ..sense }
+    fn about(&self, sense: Sense, offset: u64) -> Sense {
+        Sense { information: Some(offset / self.block()), ..sense }
     }
 
     fn check(&mut self, command: &Command, sense: Sense) -> Reply {
@@ -287,6 +299,10 @@ impl Target for Disk {
 
     fn sense(&self, initiator: u8) -> Sense {
         self.state.nexuses.sense(initiator)
+    }
+
+    fn block_bytes(&self) -> u32 {
+        self.block() as u32
     }
 
     fn save(&self, w: &mut StateWriter) {

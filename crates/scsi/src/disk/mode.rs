@@ -2,7 +2,7 @@
 
 use slotone_block::Geometry;
 
-use super::{DISK_BLOCK, Disk};
+use super::Disk;
 use crate::modes::{self, Page, Select};
 use crate::nexus::Attention;
 use crate::{Access, Command, Reply, Sense, Version};
@@ -32,7 +32,7 @@ impl Disk {
 
         let mut format = [0; 22];
         format[8..10].copy_from_slice(&u16::from(geometry.sectors).to_be_bytes());
-        format[10..12].copy_from_slice(&(DISK_BLOCK as u16).to_be_bytes());
+        format[10..12].copy_from_slice(&(self.block() as u16).to_be_bytes());
         format[12..14].copy_from_slice(&1u16.to_be_bytes()); // interleave
         format[18] = 0x40; // hard sectors
 
@@ -71,8 +71,8 @@ impl Disk {
     pub(super) fn mode_sense(&self, command: &Command) -> Result<Reply, Sense> {
         // Write protection, and that DPO and FUA are known.
         let device = u8::from(self.write_protected()) << 7 | 0x10;
-        let short = modes::short_descriptor(0, self.short_blocks(), DISK_BLOCK as u32);
-        let long = modes::long_descriptor(self.blocks(), DISK_BLOCK as u32);
+        let short = modes::short_descriptor(0, self.short_blocks(), self.block() as u32);
+        let long = modes::long_descriptor(self.blocks(), self.block() as u32);
         modes::sense(command, 0, device, Some((short, long)), self.pages(), self.default_pages())
     }
 
@@ -94,7 +94,7 @@ impl Disk {
                 || blocks == u64::from(self.short_blocks())
                 || blocks == u64::from(u32::MAX)
                 || blocks == 0;
-            if u64::from(len) != DISK_BLOCK || !same {
+            if u64::from(len) != self.block() || !same {
                 return Err(Sense::INVALID_PARAMETER);
             }
         }

@@ -1,29 +1,29 @@
 //! UNMAP, WRITE SAME and FORMAT UNIT (SBC-3, 5.28 and 5.42; SBC-2, 5.2), with the pages that tell of them.
 
-use super::{DISK_BLOCK, Disk};
+use super::Disk;
 use crate::{Access, Command, Reply, Sense, opcode};
 
-/// Most blocks of one UNMAP: 8 GiB.
-const MAX_UNMAP_BLOCKS: u32 = 1 << 24;
+/// Most bytes of one UNMAP.
+const MAX_UNMAP: u64 = 8 << 30;
 /// Most ranges of one UNMAP.
 const MAX_UNMAP_RANGES: u32 = 256;
-/// Most blocks of one WRITE SAME: 32 MiB.
-const MAX_WRITE_SAME_BLOCKS: u64 = 0xffff;
+/// Most bytes of one WRITE SAME: as many blocks of 512 bytes as its shorter form can ask for.
+const MAX_WRITE_SAME: u64 = 0xffff * 512;
 
 impl Disk {
     /// Vital product data pages B0h (block limits), B1h (block device characteristics) and, on a medium that discards, B2h (logical block
     /// provisioning).
     pub(super) fn block_pages(&self) -> Vec<(u8, Vec<u8>)> {
-        let granularity = (u64::from(self.config.physical_block) / DISK_BLOCK) as u32;
+        let granularity = (u64::from(self.config.physical_block) / self.block()) as u32;
         let mut limits = vec![0; 60];
         limits[0] = 1; // WSNZ: WRITE SAME of zero blocks is refused
         limits[2..4].copy_from_slice(&u16::try_from(granularity).unwrap_or(0).to_be_bytes());
         if self.config.discards {
-            limits[16..20].copy_from_slice(&MAX_UNMAP_BLOCKS.to_be_bytes());
+            limits[16..20].copy_from_slice(&((MAX_UNMAP / self.block()) as u32).to_be_bytes());
             limits[20..24].copy_from_slice(&MAX_UNMAP_RANGES.to_be_bytes());
             limits[24..28].copy_from_slice(&granularity.to_be_bytes());
         }
-        limits[32..40].copy_from_slice(&MAX_WRITE_SAME_BLOCKS.to_be_bytes());
+        limits[32..40].copy_from_slice(&(MAX_WRITE_SAME / self.block()).to_be_bytes());
         // Rotation rate and form factor: not reported.
         let mut pages = vec![(0xb0, limits), (0xb1, vec![0; 60])];
         if self.config.discards {
@@ -63,7 +63,7 @@ impl Disk {
             total += count;
             ranges.extend(self.blocks_at(word(0) << 32 | word(4), count)?);
         }
-        if total > u64::from(MAX_UNMAP_BLOCKS) {
+        if total > MAX_UNMAP / self.block() {
             return Err(Sense::INVALID_PARAMETER);
         }
         Ok(if ranges.is_empty() { Reply::Good } else { Reply::Medium(Access::Discard(ranges)) })
@@ -77,20 +77,20 @@ impl Disk {
             return Err(Sense::INVALID_FIELD);
         }
         let Some(range) = self.range(command)? else { return Err(Sense::INVALID_FIELD) };
-        if range.len > MAX_WRITE_SAME_BLOCKS * DISK_BLOCK {
+        if range.len > MAX_WRITE_SAME {
             return Err(Sense::INVALID_FIELD);
         }
         self.writable()?;
         if no_data {
-            return self.write_same_block(command, &[0; DISK_BLOCK as usize]);
+            return self.write_same_block(command, &vec![0; self.block() as usize]);
         }
-        Ok(Reply::DataOut { len: DISK_BLOCK as u32 })
+        Ok(Reply::DataOut { len: self.block() as u32 })
     }
 
     pub(super) fn write_same_block(&self, command: &Command, data: &[u8]) -> Result<Reply, Sense> {
-        let block = data.get(..DISK_BLOCK as usize).ok_or(Sense::PARAMETER_LIST_LENGTH)?.to_vec();
+        let block = data.get(..self.block() as usize).ok_or(Sense::PARAMETER_LIST_LENGTH)?.to_vec();
         // The unit may have been stopped meanwhile.
-        let range = self.range(command)?.filter(|r| r.len <= MAX_WRITE_SAME_BLOCKS * DISK_BLOCK);
+        let range = self.range(command)?.filter(|r| r.len <= MAX_WRITE_SAME);
         let Some(range) = range else { return Err(Sense::INVALID_FIELD) };
         Ok(Reply::Medium(Access::WriteSame { range, block, fua: !self.state.write_cache }))
     }
