@@ -47,6 +47,12 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
     },
+    /// A block device that the host itself uses.
+    #[error("{}: the device is in use on this host (mounted, part of a volume, or another machine's); free it, or open it read-only", path.display())]
+    Busy {
+        /// The device.
+        path: PathBuf,
+    },
     /// A folder or another thing that is no disk.
     #[error("{}: expected a file or block device, found {found}", path.display())]
     NotADisk {
@@ -105,6 +111,8 @@ impl OpenError {
                 Self::Permission { path, read_only }
             }
             io::ErrorKind::AlreadyExists => Self::Exists { path },
+            // What O_EXCL says of a device.
+            io::ErrorKind::ResourceBusy => Self::Busy { path },
             io::ErrorKind::IsADirectory => Self::NotADisk { path, found: "a folder" },
             _ => Self::Io { path, source },
         }
@@ -124,7 +132,7 @@ pub struct RawDisk {
 }
 
 impl RawDisk {
-    /// Opens an image file or a host block device.
+    /// Opens an image file or a host block device. For writing, a device must not be mounted or otherwise used by the host (Linux).
     ///
     /// # Errors
     /// [`OpenError`]: the file is missing, in use, not permitted, empty, or not whole sectors long. Nothing was changed then.
@@ -136,7 +144,12 @@ impl RawDisk {
         if let Some(found) = not_a_disk(kind) {
             return Err(OpenError::NotADisk { path: path.to_path_buf(), found });
         }
-        let file = OpenOptions::new().read(true).write(!mode.read_only).open(path).map_err(io_error)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(!mode.read_only);
+        if !mode.read_only {
+            platform::claim(&mut options, kind);
+        }
+        let file = options.open(path).map_err(io_error)?;
         Self::adopt(file, path, mode)
     }
 
@@ -274,11 +287,24 @@ impl BlockBackend for RawDisk {
 
 #[cfg(unix)]
 mod platform {
-    use super::{File, IoSlice, IoSliceMut, io};
+    use super::{File, IoSlice, IoSliceMut, OpenOptions, io};
     use rustix::fs::FlockOperation;
+    use std::fs::FileType;
     use std::os::unix::fs::FileExt;
 
     pub(super) const PUNCHES: bool = cfg!(target_os = "linux");
+
+    /// Without O_CREAT, O_EXCL is a block device's own: nobody else holds it, no file system is mounted from it or its partitions.
+    #[cfg(target_os = "linux")]
+    pub(super) fn claim(options: &mut OpenOptions, kind: FileType) {
+        use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+        if kind.is_block_device() {
+            options.custom_flags(rustix::fs::OFlags::EXCL.bits().cast_signed());
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn claim(_: &mut OpenOptions, _: FileType) {}
 
     pub(super) fn lock(file: &File, shared: bool) -> io::Result<bool> {
         let how = if shared {
@@ -387,10 +413,13 @@ mod platform {
 
 #[cfg(windows)]
 mod platform {
-    use super::{File, IoSlice, IoSliceMut, io};
+    use super::{File, IoSlice, IoSliceMut, OpenOptions, io};
+    use std::fs::FileType;
     use std::os::windows::fs::FileExt;
 
     pub(super) const PUNCHES: bool = false;
+
+    pub(super) fn claim(_: &mut OpenOptions, _: FileType) {}
 
     pub(super) fn lock(_: &File, _: bool) -> io::Result<bool> {
         Ok(true)

@@ -151,3 +151,37 @@ fn discard_gives_room_back_and_zeroes_read_as_zeros() {
     assert!(head[512..3584].iter().all(|b| *b == 0));
     assert_eq!(std::fs::metadata(&path).unwrap().len(), 4 << 20, "a disk keeps its size");
 }
+
+/// A loop device on a file; None where this user or host has none.
+#[cfg(target_os = "linux")]
+fn loop_device(file: &std::path::Path) -> Option<String> {
+    let made = std::process::Command::new("losetup").args(["--find", "--show"]).arg(file).output().ok()?;
+    made.status.success().then(|| String::from_utf8_lossy(&made.stdout).trim().to_string())
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_host_device_is_read_and_written_by_one_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("disk.img");
+    drop(RawDisk::create(&path, 4 << 20).unwrap());
+    let Some(device) = loop_device(&path) else {
+        println!("SKIP a host block device: no loop device; run as root where /dev/loop-control is");
+        return;
+    };
+    let result = std::panic::catch_unwind(|| {
+        let disk = RawDisk::open(&device, OpenMode::default()).unwrap();
+        assert_eq!(disk.info().capacity, 4 << 20);
+        write_all(&disk, (4 << 20) - 512, &[7; 512]).unwrap();
+        disk.flush().unwrap();
+        let error = RawDisk::open(&device, OpenMode::default()).unwrap_err();
+        assert!(matches!(error, OpenError::Busy { .. }) && error.to_string().contains(&device), "{error}");
+        drop(disk);
+        let disk = RawDisk::open(&device, READ).unwrap();
+        let mut last = [0; 512];
+        read_exact(&disk, (4 << 20) - 512, &mut last).unwrap();
+        assert_eq!(last, [7; 512]);
+    });
+    assert!(std::process::Command::new("losetup").args(["--detach", &device]).status().unwrap().success());
+    result.unwrap();
+}
