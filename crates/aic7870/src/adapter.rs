@@ -403,6 +403,16 @@ impl Adapter {
                 self.set_file(address, value);
                 return;
             }
+            // Loops that wait write these over and over.
+            r::SXFRCTL0 if who == Who::Sequencer && value == self.file(address) && value & STROBES == 0 => {
+                return;
+            }
+            r::SEQCTL if who == Who::Sequencer && (value ^ self.file(address)) & !seqctl::PAUSEDIS == 0 => {
+                self.set_file(address, value);
+                // A stop may wait for it.
+                self.attention |= self.file(r::HCNTRL) & hcntrl::PAUSE != 0;
+                return;
+            }
             _ => {}
         }
         self.touch();
@@ -665,6 +675,9 @@ impl Adapter {
         self.reschedule();
     }
 }
+
+/// Bits of SXFRCTL0 that do something each time they are written.
+const STROBES: u8 = sxfrctl0::CLRSTCNT | sxfrctl0::CLRCHN;
 
 /// Byte `n` of `word` becomes `value`.
 fn set_byte(word: &mut u32, n: u8, value: u8) {

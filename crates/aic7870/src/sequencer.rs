@@ -88,6 +88,8 @@ struct Position {
     flags: (bool, bool),
     stack: [u16; 4],
     sp: u8,
+    /// SEQCTL: a loop may set PAUSEDIS and clear it again, time after time.
+    control: u8,
     version: u64,
 }
 
@@ -318,6 +320,7 @@ impl Adapter {
             flags: (self.s.zero, self.s.carry),
             stack: self.s.stack,
             sp: self.s.sp,
+            control: file(r::SEQCTL),
             version: self.version,
         };
         if here == self.loops.kept {

@@ -230,6 +230,37 @@ fn a_program_that_waits_costs_nothing() {
 }
 
 #[test]
+fn a_program_that_waits_under_pausedis_costs_nothing() {
+    // As Linux 5.x waits: stops are held off around the look at its doorbell.
+    let mut board = run(
+        "or SEQCTL, SEQCTL, 0x40\n
+         work: and SXFRCTL0, SXFRCTL0, 0xf7\n mov ACCUM, SRAM30\n
+         wait: and SEQCTL, SEQCTL, 0xbf\n jnz SCSISEQ, 0x40, work\n or SEQCTL, SEQCTL, 0x40\n
+         je SRAM31, 0, wait\n inc SRAM30\n inc SRAM32\n jmp work\n",
+        1_000_000,
+    );
+    for round in 1..=20 {
+        assert_eq!(board.aic.next_deadline_nanos(), None, "round {round}");
+        let before = board.aic.instructions();
+        board.advance(1_000_000_000);
+        assert_eq!(board.aic.instructions(), before);
+        // It stops when the host asks, but never between `or` and `and`.
+        board.set(0x87, 0x06);
+        board.advance(50 * round);
+        while board.get(0x87) & 4 == 0 {
+            board.advance(50);
+        }
+        assert_eq!(board.get(0x60) & 0x40, 0);
+        board.set(0x31, round as u8);
+        board.advance(1_000_000);
+        assert_eq!(board.get(0x32), round as u8 - 1, "stopped");
+        board.set(0x87, 0x02);
+        board.advance(100_000);
+        assert_eq!(board.get(0x32), round as u8);
+    }
+}
+
+#[test]
 fn a_program_that_never_waits_leaves_time() {
     let mut board = run("inc SRAM30\n jmp 0\n", 0);
     let mut ticks = 0u32;

@@ -18,7 +18,9 @@ impl Shipped {
         Some(Self::parse(&text))
     }
 
-    fn parse(text: &str) -> Self {
+    /// The table of 6.x or, with other names, that of 5.x.
+    pub(crate) fn parse(text: &str) -> Self {
+        let prefix = if text.contains("aic7xxx_patch") { "aic7xxx_patch" } else { "ahc_patch" };
         let between = |from: &str, to: &str| {
             let start = text.find(from).expect(from) + from.len();
             &text[start..start + text[start..].find(to).expect(to)]
@@ -34,13 +36,13 @@ impl Shipped {
             .filter_map(|row| {
                 let row = row.split('}').next()?;
                 let mut cells = row.split(',').map(str::trim);
-                let number = cells.next()?.strip_prefix("ahc_patch")?.strip_suffix("_func")?.parse().ok()?;
+                let number = cells.next()?.strip_prefix(prefix)?.strip_suffix("_func")?.parse().ok()?;
                 let mut next = || cells.next()?.parse().ok();
                 Some((number, next()?, next()?, next()?))
             })
             .collect();
         let conditions = text
-            .split("\nahc_patch")
+            .split(&format!("\n{prefix}"))
             .filter_map(|part| {
                 let (number, rest) = part.split_once("_func(")?;
                 let body = rest.split_once("return")?.1.split_once(';')?.0;
@@ -61,6 +63,7 @@ impl Shipped {
         let terms: Vec<bool> = text
             .split("&&")
             .map(|term| match term.find("AHC_") {
+                Some(_) if term.contains("AHC_CHIPID_MASK") => term.contains("== AHC_AIC7870"),
                 Some(at) => {
                     let name: String =
                         term[at..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();

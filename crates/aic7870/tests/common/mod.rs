@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "every test program uses its part")]
 
 pub(crate) mod linux;
+pub(crate) mod linux_old;
 pub(crate) mod program;
 pub(crate) mod queue_program;
 #[cfg(feature = "trace")]
@@ -30,6 +31,8 @@ pub(crate) struct Board {
     pub(crate) make: Box<dyn Fn() -> Aic7870>,
     /// What happens to it while a driver waits.
     pub(crate) trouble: Trouble,
+    /// Its program sets PAUSEDIS: where it does, one step is several.
+    pub(crate) holds: bool,
     /// Answers of slow media, and when they come.
     held: Vec<(u64, Completion)>,
     #[cfg(feature = "trace")]
@@ -93,6 +96,7 @@ impl Board {
             now: 0,
             make: Box::new(make),
             trouble: Trouble::None,
+            holds: false,
             held: Vec::new(),
             #[cfg(feature = "trace")]
             recorder: record::Recorder::default(),
@@ -236,6 +240,12 @@ impl Board {
             0..=3 => self.advance(amount),
             4..=6 => {
                 self.set(0x87, 0x06);
+                for _ in 0..100 {
+                    if !self.holds || self.get(0x87) & 4 != 0 {
+                        break;
+                    }
+                    self.advance(1_000);
+                }
                 assert_eq!(self.get(0x87) & 4, 4);
                 self.advance(amount);
                 if !self.stopped() {
@@ -277,7 +287,8 @@ impl Board {
             self.advance(1_000);
         }
         assert_eq!(self.get(0x87) & 4, 4);
-        assert_eq!(self.aic.instructions(), before + 1, "one instruction");
+        let ran = self.aic.instructions() - before;
+        assert!(ran == 1 || self.holds && ran < 10, "one instruction, not {ran}");
     }
 
     /// Goes `n` instructions one by one, unless an interrupt stops them.
