@@ -8,7 +8,7 @@ use slotone_block::{MediumInfo, Outcome};
 use slotone_bus::state::{StateReader, StateWriter};
 use slotone_scsi::{
     Access, Command, Disk, DiskConfig, Fault, FaultKind, Faulty, MediumResult, Reply, Reset,
-    Target, opcode,
+    Sense, SenseKey, Target,
 };
 
 use super::{Reader, text};
@@ -31,8 +31,6 @@ struct Pair {
     plain: Disk,
     accesses: u64,
     missed: Vec<u64>,
-    /// Initiators whose sense data are a fault's.
-    owed: [bool; 16],
 }
 
 impl Pair {
@@ -69,8 +67,8 @@ impl Pair {
         match fault {
             FaultKind::Hang => assert_eq!(*got, Reply::Held),
             FaultKind::Attention => {
-                assert!(matches!(got, Reply::Check(s) if (s.key.code(), s.asc, s.ascq) == (6, 0x29, 0)));
-                self.owed[usize::from(command.initiator & 15)] = true;
+                let reset = Sense::new(SenseKey::UnitAttention, 0x29, 0);
+                assert_eq!(*got, self.plain.refuse(command, reset));
             }
             _ => {
                 let offset = match access {
@@ -90,28 +88,11 @@ impl Pair {
         let who = input.u8();
         let command = Command { initiator: who & 0x0f, lun: who >> 6, cdb: input.array() };
         if let Some(n) = self.gone() {
-            assert!(!self.disk.answers());
-            self.disk.selection_timed_out();
+            assert!(!self.disk.selected());
             self.missed[n] += 1;
             return;
         }
-        assert!(self.disk.answers());
-        if command.lun == 0 && std::mem::take(&mut self.owed[usize::from(command.initiator)]) {
-            assert_eq!(self.disk.sense(command.initiator).asc, 0x29);
-            if command.opcode() == opcode::REQUEST_SENSE {
-                let reply = self.disk.command(&command);
-                let full = if command.cdb[1] & 1 == 0 { 18 } else { 8 };
-                let data = match reply {
-                    Reply::DataIn(data) => data,
-                    other => {
-                        assert_eq!(other, Reply::Good);
-                        Vec::new()
-                    }
-                };
-                assert_eq!(data.len(), full.min(usize::from(command.cdb[4])));
-                return;
-            }
-        }
+        assert!(self.disk.selected());
         let mut reply = self.disk.command(&command);
         let plain = self.plain.command(&command);
         self.expect(&command, &reply, plain);
@@ -166,7 +147,6 @@ pub fn scsi_faulty(input: &[u8]) {
         plain: Disk::new(config.clone()),
         missed: vec![0; faults.len()],
         accesses: 0,
-        owed: [false; 16],
         config,
         faults,
     };
@@ -179,7 +159,6 @@ pub fn scsi_faulty(input: &[u8]) {
                 let reset = RESETS[usize::from(input.u8() % 3)];
                 pair.disk.reset(reset);
                 pair.plain.reset(reset);
-                pair.owed = [false; 16];
             }
             1 => {
                 let mut twin = pair.faulty();
@@ -194,8 +173,7 @@ pub fn scsi_faulty(input: &[u8]) {
                 bytes[at] ^= input.u8();
                 let mut twin = pair.faulty();
                 if twin.restore(&mut StateReader::new(&bytes)).is_ok() {
-                    twin.answers();
-                    twin.selection_timed_out();
+                    twin.selected();
                     twin.command(&Command::new(&[0x28, 0, 0, 0, 0, 0, 0, 0, 1]));
                     saved(&twin);
                 } else {

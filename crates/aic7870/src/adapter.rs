@@ -670,6 +670,7 @@ impl Adapter {
         }
         self.s.selection_over = false;
         if value & scsiseq::ENSELO == 0 && self.s.selecting.take().is_some() {
+            self.s.selected = None;
             self.s.sstat0 &= !sstat0::SELINGO;
         }
         self.reschedule();

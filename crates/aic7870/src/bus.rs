@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use slotone_bus::{Cx, VmInstant};
-use slotone_scsi::{Reset, Target, opcode};
+use slotone_scsi::{Reset, Sense, SenseKey, opcode};
 
 use crate::adapter::Adapter;
 use crate::cell::phase;
@@ -98,39 +98,30 @@ impl Adapter {
         self.file(r::SCSIID) & 15
     }
 
-    /// The target that SCSIID names, if it can be reached.
-    fn addressed(&mut self) -> Option<&mut Box<dyn Target>> {
+    /// The target that SCSIID names is asked whether it answers: who does, and how long that takes.
+    pub(crate) fn begin_selection(&mut self) {
         let id = self.file(r::SCSIID) >> 4;
         let reached = id != self.our_id() && (self.config.wide || id < 8);
-        if reached { self.targets[usize::from(id)].as_mut() } else { None }
-    }
-
-    /// The target that SCSIID names, if it answers.
-    fn selected(&mut self) -> Option<u8> {
-        let id = self.file(r::SCSIID) >> 4;
-        self.addressed().is_some_and(|target| target.answers()).then_some(id)
-    }
-
-    /// How long a selection takes; `None` if nothing can come of it.
-    pub(crate) fn selection_delay(&mut self) -> Option<u64> {
-        if self.selected().is_some() {
-            return Some(self.config.timing.selection.max(1));
-        }
+        let target = self.targets[usize::from(id)].as_mut().filter(|_| reached);
+        let answers = target.is_some_and(|target| target.selected());
         let timer = self.file(r::SXFRCTL1) & sxfrctl1::ENSTIMER != 0;
-        Some(if timer { self.config.timing.selection_timeout.max(1) } else { u64::MAX })
+        let delay = match (answers, timer) {
+            (true, _) => self.config.timing.selection.max(1),
+            (false, true) => self.config.timing.selection_timeout.max(1),
+            (false, false) => u64::MAX,
+        };
+        self.s.selecting = Some(self.s.time + delay);
+        self.s.selected = answers.then_some(id);
     }
 
     fn selection_ends(&mut self) {
         self.s.selecting = None;
         self.touch();
-        let Some(unit) = self.selected() else {
+        let Some(unit) = self.s.selected.take() else {
             self.s.sstat1 |= sstat1::SELTO;
             self.s.selection_over = true;
             self.counters.selection_timeouts += 1;
             on_bus!(self, SelectionTimeout { target: self.file(r::SCSIID) >> 4 });
-            if let Some(target) = self.addressed() {
-                target.selection_timed_out();
-            }
             return;
         };
         self.s.sstat0 = self.s.sstat0 & !sstat0::SELINGO | sstat0::SELDO;
@@ -141,7 +132,8 @@ impl Adapter {
         self.s.link = Some(Link {
             unit,
             task: None,
-            lun: 0,
+            initiator: self.our_id(),
+            lun: None,
             may_disconnect: false,
             tag: None,
             phase: 0,
@@ -149,6 +141,7 @@ impl Adapter {
             req_at: None,
             message_out: Vec::new(),
             message_in: VecDeque::new(),
+            said: Vec::new(),
             message_left: 0,
             after: After::GoOn,
             cdb: Vec::new(),
@@ -175,6 +168,7 @@ impl Adapter {
         let Some(task) = self.s.commands.iter_mut().find(|t| t.id == id) else { return };
         task.moved = false;
         let (unit, lun, tag) = (task.unit, task.command.lun, task.tag);
+        let initiator = task.command.initiator;
         let mut message_in = VecDeque::from([message::IDENTIFY | lun & 7]);
         if let Some((_, tag)) = tag {
             message_in.extend([message::SIMPLE_TAG, tag]);
@@ -183,7 +177,8 @@ impl Adapter {
         self.s.link = Some(Link {
             unit,
             task: Some(id),
-            lun,
+            initiator,
+            lun: Some(lun),
             may_disconnect: true,
             tag,
             phase: 0,
@@ -191,6 +186,7 @@ impl Adapter {
             req_at: None,
             message_out: Vec::new(),
             message_in,
+            said: Vec::new(),
             message_left: 1,
             after: After::GoOn,
             cdb: Vec::new(),
@@ -225,7 +221,7 @@ impl Adapter {
         }
         self.s.commands.clear();
         self.s.agreed = [Agreement::default(); 16];
-        self.s.selecting = None;
+        (self.s.selecting, self.s.selected) = (None, None);
         self.s.selection_over = false;
         self.s.sigo = 0;
         self.s.atn = false;
@@ -264,6 +260,10 @@ impl Adapter {
         match link.phase {
             phase::MESSAGE_IN => {
                 let first = link.message_in.pop_front();
+                if link.message_left == 0 {
+                    link.said.clear();
+                }
+                link.said.extend(first);
                 link.message_left = match (link.message_left, first, link.message_in.front()) {
                     (0, Some(first), Some(second)) => message_len(&[first, *second])
                         .map_or(0, |n| (n - 1).min(link.message_in.len()) as u16),
@@ -331,6 +331,7 @@ impl Adapter {
             }
             // What we said was taken: a rejection from now on is of something else.
             link.negotiated = false;
+            link.said.clear();
             match link.after {
                 After::GoOn => {}
                 After::Disconnect => {
@@ -412,20 +413,37 @@ impl Adapter {
         let Some(link) = &mut self.s.link else { return false };
         match *bytes {
             [identify @ 0x80..=0xff] => {
-                link.lun = identify & 7;
+                let lun = identify & 7;
+                // A connection is about one unit (SCSI-2, 6.6.7): who names another finds the bus free.
+                if link.lun.is_some_and(|named| named != lun) {
+                    let own = link.task;
+                    self.abort(|t| own == Some(t.id));
+                    return true;
+                }
+                link.lun = Some(lun);
                 link.may_disconnect = identify & 0x40 != 0;
             }
-            [kind @ message::SIMPLE_TAG..=message::ORDERED_TAG, tag] => link.tag = Some((kind, tag)),
-            [message::ABORT | message::CLEAR_QUEUE] => {
-                let lun = link.lun;
-                self.abort(|t| t.unit == unit && t.command.lun == lun);
+            // After IDENTIFY and before the command.
+            [kind @ message::SIMPLE_TAG..=message::ORDERED_TAG, tag]
+                if link.lun.is_some() && link.tag.is_none() && link.task.is_none() =>
+            {
+                link.tag = Some((kind, tag));
+            }
+            // Before IDENTIFY there is no unit whose commands they could mean: the bus becomes free, no more (SCSI-2, 6.6.2).
+            [code @ (message::ABORT | message::CLEAR_QUEUE)] => {
+                let (lun, initiator) = (link.lun, link.initiator);
+                self.abort(|t| {
+                    let all = code == message::CLEAR_QUEUE || t.command.initiator == initiator;
+                    t.unit == unit && Some(t.command.lun) == lun && all
+                });
                 return true;
             }
             [message::ABORT_TAG] => {
-                let (lun, tag, own) = (link.lun, link.tag, link.task);
+                let (lun, initiator, tag, own) = (link.lun, link.initiator, link.tag, link.task);
                 self.abort(|t| {
-                    let same = t.unit == unit && t.command.lun == lun && t.tag_byte() == tag.map(|t| t.1);
-                    own == Some(t.id) || own.is_none() && same
+                    let named = t.unit == unit && Some(t.command.lun) == lun;
+                    let same = t.command.initiator == initiator && t.tag_byte() == tag.map(|t| t.1);
+                    own == Some(t.id) || own.is_none() && named && same
                 });
                 return true;
             }
@@ -447,7 +465,21 @@ impl Adapter {
                     self.s.agreed[usize::from(unit)] = Agreement::default();
                 }
             }
-            [message::INITIATOR_DETECTED_ERROR | message::NO_OPERATION | message::MESSAGE_PARITY_ERROR] => {}
+            [message::NO_OPERATION] => {}
+            // What it did not get right comes again (SCSI-2, 6.6.13).
+            [message::MESSAGE_PARITY_ERROR] => {
+                let said = std::mem::take(&mut link.said);
+                let fits = link.message_in.len() + said.len() <= MESSAGES;
+                for byte in said.into_iter().rev().filter(|_| fits) {
+                    link.message_in.push_front(byte);
+                }
+            }
+            // Its pointers cannot be trusted any more: the command ends (SCSI-2, 6.6.10).
+            [message::INITIATOR_DETECTED_ERROR] => {
+                if let Some(id) = link.task {
+                    self.refuse(id, Sense::new(SenseKey::AbortedCommand, 0x48, 0));
+                }
+            }
             [message::EXTENDED, 3, message::SDTR, period, offset] => {
                 let agreement = &mut self.s.agreed[usize::from(unit)];
                 let most = if agreement.wide { 8 } else { 15 };

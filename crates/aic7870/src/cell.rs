@@ -170,9 +170,8 @@ impl Adapter {
             && self.s.selecting.is_none()
             && !self.s.selection_over
             && self.s.sstat0 & (sstat0::SELDO | sstat0::SELDI) == 0
-            && let Some(delay) = self.selection_delay()
         {
-            self.s.selecting = Some(self.s.time + delay);
+            self.begin_selection();
             self.s.sstat0 |= sstat0::SELINGO;
             self.reschedule();
             self.touch();

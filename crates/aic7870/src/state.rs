@@ -70,6 +70,8 @@ pub(crate) struct State {
     pub(crate) bus_data: u8,
     /// A selection under way: when it is won or given up.
     pub(crate) selecting: Option<VmInstant>,
+    /// Who will answer it.
+    pub(crate) selected: Option<u8>,
     /// A selection timed out, and nobody asked for another.
     pub(crate) selection_over: bool,
     pub(crate) link: Option<Link>,
@@ -114,6 +116,7 @@ encode_fields!(State {
     latch,
     bus_data,
     selecting,
+    selected,
     selection_over,
     link,
     free_since,
@@ -153,7 +156,10 @@ pub(crate) struct Link {
     pub(crate) unit: u8,
     /// The command that the connection is about, once there is one.
     pub(crate) task: Option<u64>,
-    pub(crate) lun: u8,
+    /// Who selected it, or is reselected.
+    pub(crate) initiator: u8,
+    /// The unit that IDENTIFY named or, without it, the command block.
+    pub(crate) lun: Option<u8>,
     pub(crate) may_disconnect: bool,
     /// Queue message and tag.
     pub(crate) tag: Option<(u8, u8)>,
@@ -164,6 +170,8 @@ pub(crate) struct Link {
     pub(crate) req_at: Option<VmInstant>,
     pub(crate) message_out: Vec<u8>,
     pub(crate) message_in: VecDeque<u8>,
+    /// The message that went last, or as much of it as went: the initiator may want it again.
+    pub(crate) said: Vec<u8>,
     /// Bytes that must go before ATN is honoured: the rest of a message, or the IDENTIFY of a reselection (SCSI-2, 6.2.1).
     pub(crate) message_left: u16,
     pub(crate) after: After,
@@ -174,6 +182,7 @@ pub(crate) struct Link {
 encode_fields!(Link {
     unit,
     task,
+    initiator,
     lun,
     may_disconnect,
     tag,
@@ -182,6 +191,7 @@ encode_fields!(Link {
     req_at,
     message_out,
     message_in,
+    said,
     message_left,
     after,
     cdb,
@@ -386,6 +396,7 @@ impl State {
             latch: None,
             bus_data: 0,
             selecting: None,
+            selected: None,
             selection_over: false,
             link: None,
             free_since: VmInstant::ZERO,
@@ -427,7 +438,7 @@ impl State {
         self.qout.clear();
         (self.sstat0, self.sstat1, self.atn, self.sigo) = (0, 0, false, 0);
         (self.latch, self.bus_data) = (None, 0);
-        (self.selecting, self.selection_over) = (None, false);
+        (self.selecting, self.selected, self.selection_over) = (None, None, false);
     }
 
     /// SCBPTR gets `value`: another page comes into the window.
@@ -472,6 +483,8 @@ pub(crate) fn check(state: &State, present: &[bool; 16]) -> Result<(), &'static 
     sound(state.fifo.len() <= FIFO && state.qin.len() <= 16 && state.qout.len() <= 16, "queues")?;
     sound(state.seeprom.is_sound(), "serial EEPROM")?;
     sound(state.selecting.is_none() || state.link.is_none(), "selection")?;
+    let there = |id: u8| present.get(usize::from(id)) == Some(&true);
+    sound(state.selected.is_none_or(|id| there(id) && state.selecting.is_some()), "selection")?;
     sound(state.run_at.is_none() || state.running() && !state.parked, "sequencer")?;
     sound(state.commands.len() <= 16 * DEPTH, "commands")?;
     for (n, task) in state.commands.iter().enumerate() {
@@ -502,6 +515,8 @@ pub(crate) fn check(state: &State, present: &[bool; 16]) -> Result<(), &'static 
         sound(present.get(usize::from(link.unit)) == Some(&true), "connected target")?;
         sound(matches!(link.phase, 0 | 0x40 | 0x80 | 0xa0 | 0xc0 | 0xe0), "phase")?;
         sound(link.message_out.len() <= MESSAGES && link.message_in.len() <= MESSAGES, "messages")?;
+        sound(link.said.len() <= MESSAGES && link.initiator < 16, "messages")?;
+        sound(link.lun.is_none_or(|lun| lun < 8), "unit")?;
         sound(link.cdb.len() < 16, "command block")?;
         let task = |id| state.commands.iter().find(|t| t.id == id && t.unit == link.unit);
         sound(link.task.is_none_or(|id| task(id).is_some()), "connected command")?;

@@ -2,11 +2,10 @@
 
 use slotone_block::{Completion, DiskClient, Operation, Outcome, Request};
 use slotone_bus::VmInstant;
-use slotone_scsi::{Access, Command, MediumResult, Reply, SenseKey, opcode, status};
+use slotone_scsi::{Access, Command, MediumResult, Reply, Sense, SenseKey, opcode, status};
 
 use crate::adapter::Adapter;
 use crate::bus::message;
-use crate::registers as r;
 use crate::state::{DEPTH, HostSide, Kind, MediumRequest, PIECE, Stage, Task};
 
 /// Bytes that the commands of one adapter may hold; what comes beyond is told to come later.
@@ -50,10 +49,12 @@ impl Adapter {
     /// The command block is complete.
     pub(crate) fn start_task(&mut self) {
         let id = self.new_id();
-        let initiator = self.file(r::SCSIID) & 15;
         let time = self.s.time;
         let Some(link) = &mut self.s.link else { return };
-        let command = Command::new(&std::mem::take(&mut link.cdb)).lun(link.lun).initiator(initiator);
+        let cdb = std::mem::take(&mut link.cdb);
+        // Without IDENTIFY the command block names the unit (SCSI-2, 7.2.2).
+        let lun = *link.lun.get_or_insert(cdb.get(1).map_or(0, |byte| byte >> 5));
+        let command = Command::new(&cdb).lun(lun).initiator(link.initiator);
         let (unit, tag, may_disconnect) = (link.unit, link.tag, link.may_disconnect);
         link.task = Some(id);
         let mut task = Task {
@@ -81,27 +82,30 @@ impl Adapter {
         trace!(self, "target {unit} lun {} tag {tag:?}: {name} {:02x?}", command.lun, command.cdb);
         let _ = name;
         let others = || self.s.commands.iter().filter(|t| t.unit == unit);
-        let overlapped =
-            others().any(|t| t.command.lun == command.lun && t.tag_byte() == tag.map(|(_, tag)| tag));
+        let of_nexus =
+            |t: &Task| (t.unit, t.command.lun, t.command.initiator) == (unit, command.lun, command.initiator);
         let full =
             others().count() >= DEPTH || self.s.commands.iter().map(Task::load).sum::<u64>() + PIECE > BUDGET;
+        let again = |t: &Task| of_nexus(t) && t.tag_byte() == tag.map(|(_, tag)| tag);
+        let overlapped = !full && others().any(again);
         // The status of a failed command is on its way: its sense data must not be lost.
         let failing = others().any(|t| t.status == status::CHECK_CONDITION)
             && command.opcode() != opcode::REQUEST_SENSE;
         let waits = may_disconnect && (failing || !self.may_start(&task));
         if overlapped || full {
             task.stage = Stage::Status;
-            task.status = match tag {
-                Some(_) if full => status::TASK_SET_FULL,
-                _ => status::BUSY,
-            };
+            task.status = if tag.is_some() { status::TASK_SET_FULL } else { status::BUSY };
         } else if waits && failing {
             task.blocked = Some(time + SENSE_HOLD);
         }
         let begins = task.stage == Stage::Queued && !waits;
         self.s.commands.push(task);
         self.reschedule();
-        if begins {
+        if overlapped {
+            // All that the initiator has there ends with it (SCSI-2, 6.5.2).
+            self.abort(|t| of_nexus(t) && t.id != id);
+            self.refuse(id, Sense::new(SenseKey::AbortedCommand, 0x4e, 0));
+        } else if begins {
             self.begin(id);
         }
     }
@@ -132,6 +136,16 @@ impl Adapter {
         if !self.held(unit, command.initiator) {
             self.unblock(unit);
         }
+    }
+
+    /// The command ends with CHECK CONDITION for a reason that the bus gives, if its status has not gone.
+    pub(crate) fn refuse(&mut self, id: u64, sense: Sense) {
+        let Some(task) = self.task(id).filter(|task| task.stage != Stage::Complete) else { return };
+        let (unit, command) = (task.unit, task.command);
+        (task.request, task.blocked) = (None, None);
+        let Some(target) = &mut self.targets[usize::from(unit)] else { return };
+        let reply = target.refuse(&command, sense);
+        self.act(id, reply);
     }
 
     /// Sense data of `initiator` wait at the target to be fetched.

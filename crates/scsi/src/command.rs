@@ -47,6 +47,13 @@ impl Command {
         self.cdb[0]
     }
 
+    /// NACA or LINK of the control byte (SPC-2, 4.3.6): neither an auto contingent allegiance nor linked commands are there. What a code that
+    /// nobody knows has for a last byte nobody knows either.
+    pub(crate) fn asks_for_more(&self) -> bool {
+        let control = self.cdb[crate::opcode::cdb_len(self.opcode()) - 1];
+        crate::opcode::name(self.opcode()).is_some() && control & 0x05 != 0
+    }
+
     pub(crate) fn nexus(&self) -> u8 {
         self.initiator % INITIATORS as u8
     }

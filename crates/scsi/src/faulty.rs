@@ -3,8 +3,7 @@
 use slotone_block::Outcome;
 use slotone_bus::state::{StateError, StateReader, StateWriter};
 
-use crate::command::INITIATORS;
-use crate::{Access, Command, MediumResult, Reply, Reset, Sense, SenseKey, Target, absent, opcode};
+use crate::{Access, Command, MediumResult, Reply, Reset, Sense, Target};
 
 const SECTION: &str = "scsi-faulty";
 
@@ -40,10 +39,8 @@ struct State {
     accesses: u64,
     /// Selections that each fault left without an answer.
     missed: Vec<u64>,
-    /// Sense data of faults.
-    sense: [Sense; INITIATORS],
 }
-slotone_bus::encode_fields!(State { accesses, missed, sense });
+slotone_bus::encode_fields!(State { accesses, missed });
 
 /// A target with faults around one without: accesses that fail, unit attentions, commands that never end, selections that nobody answers.
 /// Bad sectors are the medium's: `slotone_block::layers::ErrorLayer`.
@@ -70,8 +67,7 @@ pub struct Faulty {
 impl Faulty {
     /// `inner` with `faults`. Where several hit the same access the first of them shows.
     pub fn new(inner: Box<dyn Target>, faults: Vec<Fault>) -> Self {
-        let state =
-            State { accesses: 0, missed: vec![0; faults.len()], sense: [Sense::default(); INITIATORS] };
+        let state = State { accesses: 0, missed: vec![0; faults.len()] };
         Self { inner, faults, state }
     }
 
@@ -97,10 +93,7 @@ impl Faulty {
         let n = self.state.accesses;
         let hits = |f: &&Fault| n >= f.access && n - f.access < f.times;
         match self.faults.iter().filter(|f| f.kind != FaultKind::Vanish).find(hits).map(|f| f.kind) {
-            Some(FaultKind::Attention) => {
-                self.state.sense[usize::from(command.nexus())] = Sense::RESET;
-                Reply::Check(Sense::RESET)
-            }
+            Some(FaultKind::Attention) => self.inner.refuse(command, Sense::RESET),
             Some(FaultKind::Hang) => Reply::Held,
             Some(FaultKind::MediumError) => {
                 let result = MediumResult::new(Outcome::MediumError, start(&access));
@@ -133,12 +126,6 @@ fn start(access: &Access) -> u64 {
 
 impl Target for Faulty {
     fn command(&mut self, command: &Command) -> Reply {
-        if command.lun == 0 {
-            let sense = std::mem::take(&mut self.state.sense[usize::from(command.nexus())]);
-            if command.opcode() == opcode::REQUEST_SENSE && sense.key != SenseKey::NoSense {
-                return absent::request_sense(command, sense);
-            }
-        }
         let reply = self.inner.command(command);
         self.pass(command, reply)
     }
@@ -153,30 +140,27 @@ impl Target for Faulty {
     }
 
     fn reset(&mut self, reset: Reset) {
-        self.state.sense = Default::default();
         self.inner.reset(reset);
     }
 
     fn sense(&self, initiator: u8) -> Sense {
-        match self.state.sense[usize::from(initiator) % INITIATORS] {
-            Sense { key: SenseKey::NoSense, .. } => self.inner.sense(initiator),
-            sense => sense,
-        }
+        self.inner.sense(initiator)
+    }
+
+    fn refuse(&mut self, command: &Command, sense: Sense) -> Reply {
+        self.inner.refuse(command, sense)
     }
 
     fn block_bytes(&self) -> u32 {
         self.inner.block_bytes()
     }
 
-    fn answers(&self) -> bool {
-        self.vanished().is_none() && self.inner.answers()
-    }
-
-    fn selection_timed_out(&mut self) {
-        match self.vanished() {
-            Some(n) => self.state.missed[n] = self.state.missed[n].saturating_add(1),
-            None => self.inner.selection_timed_out(),
+    fn selected(&mut self) -> bool {
+        if let Some(n) = self.vanished() {
+            self.state.missed[n] = self.state.missed[n].saturating_add(1);
+            return false;
         }
+        self.inner.selected()
     }
 
     fn save(&self, w: &mut StateWriter) {

@@ -81,16 +81,19 @@ pub trait Target: Any + Send + fmt::Debug {
     /// The sense data of `initiator`'s last command: [`SenseKey::NoSense`] if there are none.
     fn sense(&self, initiator: u8) -> Sense;
 
+    /// Ends a command for a reason that is not the target's own: an adapter saw it on its bus (commands that overlap, an error that the
+    /// initiator detected), or a target around this one makes it up. The answer is [`Reply::Check`], and `sense` waits as that of any other
+    /// failure.
+    fn refuse(&mut self, command: &Command, sense: Sense) -> Reply;
+
     /// Bytes of a logical block. Of a block that cannot be read an initiator gets nothing, of one that did not come whole nothing is written.
     fn block_bytes(&self) -> u32;
 
-    /// Whether it would answer a selection now. Only an adapter with a SCSI bus asks; a target with a fault does not ([`Faulty`]).
-    fn answers(&self) -> bool {
+    /// A selection begins: whether the target will answer it. Only an adapter with a SCSI bus asks, once for each; one with a fault does
+    /// not ([`Faulty`]).
+    fn selected(&mut self) -> bool {
         true
     }
-
-    /// A selection that it did not answer was given up.
-    fn selection_timed_out(&mut self) {}
 
     /// Writes its state as a section.
     fn save(&self, w: &mut StateWriter);

@@ -17,7 +17,8 @@ pub(crate) enum Attention {
 impl Attention {
     const ALL: [(Self, Sense); 5] = [
         (Self::PowerOn, Sense::RESET),
-        (Self::BusReset, Sense::BUS_RESET),
+        // SCSI-2 has one code for it and power-on; 29h/02h is later, and drivers do alike for both.
+        (Self::BusReset, Sense::RESET),
         (Self::DeviceReset, Sense::DEVICE_RESET),
         (Self::MediumChanged, Sense::MEDIUM_CHANGED),
         (Self::ModeChanged, Sense::MODE_CHANGED),

@@ -91,7 +91,6 @@ impl Sense {
     pub(crate) const ILLEGAL_MODE: Self = Self::new(SenseKey::IllegalRequest, 0x64, 0x00);
     pub(crate) const MEDIUM_CHANGED: Self = Self::new(SenseKey::UnitAttention, 0x28, 0x00);
     pub(crate) const RESET: Self = Self::new(SenseKey::UnitAttention, 0x29, 0x00);
-    pub(crate) const BUS_RESET: Self = Self::new(SenseKey::UnitAttention, 0x29, 0x02);
     pub(crate) const DEVICE_RESET: Self = Self::new(SenseKey::UnitAttention, 0x29, 0x03);
     pub(crate) const MODE_CHANGED: Self = Self::new(SenseKey::UnitAttention, 0x2a, 0x01);
 

@@ -185,6 +185,7 @@ fn what_the_drive_tells_of_itself() {
     assert_eq!(data(&mut drive, &[0x42, 2, 0, 1, 0, 0, 0, 0, 16]), [0, 0x15, 0, 0]);
     assert_eq!(data(&mut drive, &[0xbd, 0, 0, 0, 0, 0, 0, 0, 0, 8]).len(), 8);
     assert_eq!(run(&mut drive, &[0xbb]), Reply::Good);
+    assert_eq!(check(&mut drive, &[0xbb, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]), INVALID_FIELD, "LINK");
     assert_eq!(check(&mut drive, &[0x2a]), [5, 0x20, 0]);
     assert_eq!(opcode::name(0xbd), Some("MECHANISM STATUS"));
     assert_eq!(opcode::name(0x02), None);
@@ -197,6 +198,7 @@ fn events_are_told_once() {
         let e = data(drive, &[0x4a, 1, 0, 0, 0x10, 0, 0, 0, 8]);
         (e[4], e[5])
     };
+    assert_eq!(data(&mut drive, &[0x4a, 1, 0, 0, 0x10, 0, 0, 0, 4]), [0, 6, 4, 0x10], "the header alone");
     assert_eq!(event(&mut drive), (2, 2), "new medium, present");
     assert_eq!(event(&mut drive), (0, 2));
     run(&mut drive, &[0x1b, 0, 0, 0, 2]);

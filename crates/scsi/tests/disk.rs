@@ -348,7 +348,7 @@ fn mode_select_changes_what_can_be_changed() {
     assert_eq!(check(&mut disk, &[0x2a, 0, 0, 0, 0, 9, 0, 0, 2]), PROTECTED);
     assert_eq!(data(&mut disk, &[0x1a, 8, 0, 0, 4])[2], 0x90);
     disk.reset(Reset::Bus);
-    assert_eq!(check(&mut disk, &[0]), [6, 0x29, 2]);
+    assert_eq!(check(&mut disk, &[0]), [6, 0x29, 0]);
     assert_eq!(
         run(&mut disk, &[0x2a, 0, 0, 0, 0, 9, 0, 0, 2]),
         write(9, 2, false),
@@ -513,7 +513,7 @@ fn sense_and_attention_belong_to_the_initiator() {
     assert_eq!(code(&disk.command(&as_(7, &[0xff]))), INVALID_OPCODE);
     assert_eq!(disk.command(&as_(7, &[0])), Reply::Good);
     assert_eq!(sense(&mut disk, 7), [0, 0, 0]);
-    for (reset, ascq) in [(Reset::Bus, 2), (Reset::Device, 3), (Reset::PowerOn, 0)] {
+    for (reset, ascq) in [(Reset::Bus, 0), (Reset::Device, 3), (Reset::PowerOn, 0)] {
         disk.reset(Reset::Device);
         disk.reset(reset);
         assert_eq!(code(&disk.command(&as_(7, &[0]))), [6, 0x29, ascq], "the last reset alone");
@@ -556,7 +556,7 @@ fn absent_units_and_reservations() {
     }
     assert_eq!(disk.command(&as_(7, &[0x16])), Reply::Good);
     disk.reset(Reset::Bus);
-    assert_eq!(code(&disk.command(&as_(6, &[0]))), [6, 0x29, 2]);
+    assert_eq!(code(&disk.command(&as_(6, &[0]))), [6, 0x29, 0]);
     assert_eq!(disk.command(&as_(6, &[0])), Reply::Good, "a reset ends reservations");
 }
 
@@ -568,4 +568,44 @@ fn names_and_lengths_of_commands() {
     assert_eq!(lengths, [6, 6, 10, 10, 6, 6, 16, 16, 12, 12, 6, 6]);
     assert_eq!(Reply::ReservationConflict.status(), Some(0x18));
     assert_eq!(Reply::DataOut { len: 1 }.status(), None);
+}
+
+/// NACA and LINK of the control byte ask for what is not there; FLAG and vendor bits do not.
+#[test]
+fn control_bytes() {
+    let mut disk = ready(config(0x1_0000));
+    for cdb in [&[0u8; 6][..], &[0x28, 0, 0, 0, 0, 0, 0, 0, 1, 0], &[0xa8; 12], &[0x88; 16]] {
+        let mut cdb = cdb.to_vec();
+        if cdb.len() > 10 {
+            cdb[1..].fill(0);
+        }
+        let last = cdb.len() - 1;
+        for bit in [0x01, 0x04] {
+            cdb[last] = bit;
+            assert_eq!(check(&mut disk, &cdb), INVALID_FIELD, "{cdb:02x?}");
+        }
+        cdb[last] = 0xc2;
+        assert!(!matches!(run(&mut disk, &cdb), Reply::Check(_)), "{cdb:02x?}");
+    }
+    assert_eq!(check(&mut disk, &[0x02, 0, 0, 0, 0, 1]), INVALID_OPCODE, "what it is comes first");
+}
+
+/// What an adapter refuses fails as what the disk refuses.
+#[test]
+fn refused_from_outside() {
+    let mut disk = ready(config(0x1_0000));
+    let overlapped = slotone_scsi::Sense::new(SenseKey::AbortedCommand, 0x4e, 0);
+    let read = Command::new(&[0x08, 0, 0, 0, 1]).initiator(3);
+    assert_eq!(disk.refuse(&read, overlapped), Reply::Check(overlapped));
+    assert_eq!((disk.sense(3), disk.sense(0).key), (overlapped, SenseKey::NoSense));
+    // An attention stays until a command is told of it; the sense data come first.
+    for (key, asc) in [(0xb, 0x4e), (6, 0x29), (0, 0)] {
+        let sense = match disk.command(&Command::new(&[3, 0, 0, 0, 18]).initiator(3)) {
+            Reply::DataIn(data) => data,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!((sense[2], sense[12]), (key, asc));
+    }
+    assert_eq!(disk.refuse(&read.lun(1), overlapped), Reply::Check(overlapped));
+    assert_eq!(disk.sense(3).key, SenseKey::NoSense, "no sense data of a unit that is not there");
 }

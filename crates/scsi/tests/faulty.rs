@@ -99,21 +99,18 @@ fn a_hang_holds_one_command_and_no_other() {
 fn a_target_vanishes_and_comes_back() {
     let medium = MemoryDisk::new(1 << 20);
     let mut disk = faulty(&medium, &[(FaultKind::Vanish, 1, 2), (FaultKind::Vanish, 2, u64::MAX)]);
-    assert!(disk.answers());
+    assert!(disk.selected());
     let read = Command::new(&READ);
     let Reply::Medium(access) = disk.command(&read) else { panic!("an access") };
-    assert!(!disk.answers());
+    assert!(!disk.selected());
     assert_eq!(disk.medium_done(&read, &access, slotone_scsi::MediumResult::Done), Reply::Good, "it ends");
-    disk.selection_timed_out();
     disk.reset(Reset::Bus);
-    assert!(!disk.answers());
-    disk.selection_timed_out();
-    assert!(disk.answers());
+    assert!(!disk.selected());
+    assert!(disk.selected());
     disk.command(&Command::new(&[0])); // the reset
     assert!(matches!(disk.command(&read), Reply::Medium(_)));
     for _ in 0..1000 {
-        assert!(!disk.answers());
-        disk.selection_timed_out();
+        assert!(!disk.selected());
     }
 }
 
@@ -130,8 +127,7 @@ fn a_saved_target_goes_on_where_it_was() {
         let mut twin = faulty(&medium, &faults);
         twin.restore(&mut StateReader::new(&bytes)).expect("its own state");
         let act = |disk: &mut Faulty| {
-            if !disk.answers() {
-                disk.selection_timed_out();
+            if !disk.selected() {
                 return "timeout".to_string();
             }
             let reply = format!("{:?}", disk.command(&read));
@@ -230,10 +226,9 @@ proptest! {
                     let gone = faults.iter().zip(&missed).position(|((kind, from, times), missed)| {
                         *kind == FaultKind::Vanish && accesses >= *from && missed < times
                     });
-                    prop_assert_eq!(disk.answers(), gone.is_none());
+                    prop_assert_eq!(disk.selected(), gone.is_none());
                     if let Some(n) = gone {
                         missed[n] += 1;
-                        disk.selection_timed_out();
                         continue;
                     }
                     let command = Command::new(&cdb).initiator(initiator);

@@ -133,14 +133,19 @@ impl CdRom {
         Ok(data)
     }
 
-    /// GET EVENT STATUS NOTIFICATION (MMC-3, 6.7): the media class only. An event is reported once.
-    pub(super) fn event_status(&mut self, classes: u8) -> Vec<u8> {
+    /// GET EVENT STATUS NOTIFICATION (MMC-3, 6.7): the media class only. An event is reported once; the header
+    /// alone does not report it.
+    pub(super) fn event_status(&mut self, classes: u8, allocated: usize) -> Vec<u8> {
         const MEDIA: u8 = 4;
         let supported = 1 << MEDIA;
         if classes & supported == 0 {
             return vec![0, 2, 0x80, supported];
         }
-        let event = match std::mem::take(&mut self.state.event) {
+        let pending = self.state.event;
+        if allocated > 4 {
+            self.state.event = MediaEvent::None;
+        }
+        let event = match pending {
             MediaEvent::None => 0,
             MediaEvent::New => 2,
             MediaEvent::Removal => 3,

@@ -177,6 +177,9 @@ impl CdRom {
         if reservation::conflicts(self.state.reservation, command) {
             return Ok(Reply::ReservationConflict);
         }
+        if command.asks_for_more() {
+            return Err(Sense::INVALID_FIELD);
+        }
         let length_16 = usize::from(u16::from_be_bytes([cdb[7], cdb[8]]));
         let lba = u32::from_be_bytes([cdb[2], cdb[3], cdb[4], cdb[5]]);
         match cdb[0] {
@@ -264,7 +267,7 @@ impl CdRom {
                 if cdb[1] & 1 == 0 {
                     return Err(Sense::INVALID_FIELD); // only polled operation
                 }
-                Ok(Reply::data_in(self.event_status(cdb[4]), length_16))
+                Ok(Reply::data_in(self.event_status(cdb[4], length_16), length_16))
             }
             opcode::MECHANISM_STATUS => {
                 let data = vec![0, if self.state.tray_open { 0x10 } else { 0 }, 0, 0, 0, 0, 0, 0];
@@ -427,6 +430,13 @@ impl Target for CdRom {
         self.state.modes = Modes::default();
         self.state.nexuses.reset(reset);
         self.state.nexuses.withdraw(Attention::ModeChanged);
+    }
+
+    fn refuse(&mut self, command: &Command, sense: Sense) -> Reply {
+        match command.lun {
+            0 => self.check(command, sense),
+            _ => Reply::Check(sense),
+        }
     }
 
     fn sense(&self, initiator: u8) -> Sense {

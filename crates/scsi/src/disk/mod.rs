@@ -147,6 +147,9 @@ impl Disk {
         if reservation::conflicts(self.state.reservation, command) {
             return Ok(Reply::ReservationConflict);
         }
+        if command.asks_for_more() {
+            return Err(Sense::INVALID_FIELD);
+        }
         match code {
             opcode::REQUEST_SENSE => {
                 let sense = self.state.nexuses.take_sense(command.initiator);
@@ -295,6 +298,13 @@ impl Target for Disk {
         // Mode parameters changed by one initiator are news no more: all are back at their defaults.
         nexuses.withdraw(Attention::ModeChanged);
         self.state = State { write_cache: self.config.write_cache, nexuses, ..State::default() };
+    }
+
+    fn refuse(&mut self, command: &Command, sense: Sense) -> Reply {
+        match command.lun {
+            0 => self.check(command, sense),
+            _ => Reply::Check(sense),
+        }
     }
 
     fn sense(&self, initiator: u8) -> Sense {
