@@ -4,7 +4,8 @@
 
 use super::HostError;
 use super::offload::complete;
-use super::port::{HostPort, Link};
+use super::port::Link;
+use crate::threaded::HostPort;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use std::io;

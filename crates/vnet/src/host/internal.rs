@@ -3,9 +3,10 @@
 use super::HostError;
 use super::framed::{Framed, Splitter};
 use super::hub::{self, Hello};
-use super::port::{Bell, HostPort, Shared, serve};
+use super::port::serve;
 use super::rundir::{Files, prepare, run_dir};
 use crate::dhcp::DhcpSpec;
+use crate::threaded::{HostPort, Outside};
 use rustix::fs::{FlockOperation, flock};
 use slotone_net::MacAddress;
 use std::fs::{File, OpenOptions};
@@ -73,8 +74,8 @@ pub fn open_internal(options: InternalOptions) -> Result<HostPort, HostError> {
     let folder = options.run_dir.clone();
     let (tell, told) = channel();
     let name = options.network.clone();
-    let port = HostPort::spawn(&format!("net {name}"), move |shared, bell| {
-        run(shared, bell, &options, &files, &tell);
+    let port = HostPort::spawn(&format!("net {name}"), false, move |outside| {
+        run(outside, &options, &files, &tell);
     })
     .map_err(|error| HostError::Path(folder, error))?;
     match told.recv_timeout(PATIENCE) {
@@ -84,36 +85,30 @@ pub fn open_internal(options: InternalOptions) -> Result<HostPort, HostError> {
     }
 }
 
-fn run(
-    shared: &Shared,
-    bell: &Bell,
-    options: &InternalOptions,
-    files: &Files,
-    tell: &Sender<Result<(), HostError>>,
-) {
+fn run(outside: &Outside, options: &InternalOptions, files: &Files, tell: &Sender<Result<(), HostError>>) {
     let mut known = false;
-    while !shared.stopped() {
+    while !outside.stopped() {
         match join(options, files) {
             Ok(mut framed) => {
-                shared.set_link(true, None);
+                outside.set_link(true, None);
                 if !known {
                     known = true;
                     // Nobody waits any more if the answer took too long.
                     let _ = tell.send(Ok(()));
                 }
                 // The link stays up while the next process takes over: it is a matter of milliseconds.
-                if serve(shared, bell, &mut framed).is_ok() {
+                if serve(outside, &mut framed).is_ok() {
                     return;
                 }
             }
-            Err(Trouble::Later) => bell.wait(AGAIN),
+            Err(Trouble::Later) => outside.wait(AGAIN),
             Err(Trouble::For(error)) if !known => {
                 let _ = tell.send(Err(error));
                 return;
             }
             Err(Trouble::For(error)) => {
-                shared.set_link(false, Some(error.to_string()));
-                bell.wait(AGAIN * 40);
+                outside.set_link(false, Some(error.to_string()));
+                outside.wait(AGAIN * 40);
             }
         }
     }

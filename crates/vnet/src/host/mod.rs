@@ -18,11 +18,11 @@ mod socket;
 #[cfg(all(feature = "tap", target_os = "linux"))]
 mod tap;
 
+pub use crate::threaded::{HostPort, PortStats};
 pub use error::HostError;
 #[cfg(all(feature = "external", target_os = "linux"))]
 pub use external::open_external;
 pub use internal::{InternalOptions, open_internal};
-pub use port::{HostPort, PortStats};
 pub use rundir::run_dir;
 pub use socket::open_socket;
 #[cfg(all(feature = "tap", target_os = "linux"))]

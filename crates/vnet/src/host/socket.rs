@@ -2,7 +2,8 @@
 
 use super::HostError;
 use super::framed::Framed;
-use super::port::{HostPort, serve};
+use super::port::serve;
+use crate::threaded::HostPort;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -20,18 +21,18 @@ pub fn open_socket(path: &Path) -> Result<HostPort, HostError> {
     let stream = UnixStream::connect(&path).map_err(error)?;
     let mut link = Some(Framed::new(stream).map_err(error)?);
     let target = path.clone();
-    HostPort::spawn("socket", move |shared, bell| {
-        while !shared.stopped() {
+    HostPort::spawn("socket", false, move |outside| {
+        while !outside.stopped() {
             let next = link.take().map_or_else(|| UnixStream::connect(&target).and_then(Framed::new), Ok);
             let end = next.and_then(|mut framed| {
-                shared.set_link(true, None);
-                serve(shared, bell, &mut framed)
+                outside.set_link(true, None);
+                serve(outside, &mut framed)
             });
             match end {
                 Ok(()) => return,
-                Err(error) => shared.set_link(false, Some(format!("{}: {error}", target.display()))),
+                Err(error) => outside.set_link(false, Some(format!("{}: {error}", target.display()))),
             }
-            bell.wait(AGAIN);
+            outside.wait(AGAIN);
         }
     })
     .map_err(|error| HostError::Path(path, error))

@@ -1,7 +1,8 @@
 //! A TAP interface: the guest's card is one end of it, the host's network stack (or a bridge of it) the other.
 
 use super::HostError;
-use super::port::{HostPort, Link};
+use super::port::Link;
+use crate::threaded::HostPort;
 use rustix::io::Errno;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
