@@ -510,6 +510,21 @@ fn stopped_after_every_instruction() {
 }
 
 #[test]
+fn saved_and_restored_with_commands_in_flight() {
+    let Some(shipped) = shipped() else { return };
+    let mut most = 0;
+    for scenario in SCENARIOS {
+        let way = Way { trouble: Trouble::Restores(0), ..PLAIN };
+        let mut driver = attach(scenario, &way, &shipped);
+        (scenario.run)(&mut driver);
+        let Trouble::Restores(n) = driver.board.trouble else { unreachable!() };
+        most = most.max(n);
+        check(scenario, &way, &shipped);
+    }
+    assert!(most > 50, "{most} restores with commands in flight");
+}
+
+#[test]
 fn command_blocks_laid_out_at_random() {
     let Some(shipped) = shipped() else { return };
     let mut random = Random(1);

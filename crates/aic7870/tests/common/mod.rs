@@ -59,6 +59,8 @@ impl Random {
 pub(crate) enum Trouble {
     #[default]
     None,
+    /// Another adapter takes its state and goes on, whenever the driver waits; so often with commands in flight.
+    Restores(usize),
     /// It is stopped after every instruction.
     EveryInstruction,
     /// It is stopped anywhere, goes some instructions one by one, has its state saved and restored, has its registers looked at; media
@@ -231,8 +233,14 @@ impl Board {
     /// One of the things that must not matter.
     pub(crate) fn disturb(&mut self) {
         let Trouble::Random(random, _) = &mut self.trouble else {
-            if matches!(self.trouble, Trouble::EveryInstruction) {
-                self.step();
+            let in_flight = self.aic.commands_in_flight() > 0;
+            match &mut self.trouble {
+                Trouble::EveryInstruction => self.step(),
+                Trouble::Restores(n) => {
+                    *n += usize::from(in_flight);
+                    self.save_restore();
+                }
+                _ => {}
             }
             return;
         };
@@ -335,7 +343,7 @@ impl Board {
         #[cfg(feature = "trace")]
         self.recorder.listen(&mut other);
         self.aic = other;
-        assert_eq!(self.saved(), bytes);
+        assert!(self.saved() == bytes, "what was restored is saved as it was");
         // What was on its way to the old one is lost; the new one asks again.
         self.held.clear();
         self.carry();
