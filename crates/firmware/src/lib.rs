@@ -11,7 +11,7 @@
 //! # API
 //! - [`rom`], [`video_rom`]: the images; [`TRAP_PORT`]: the port whose OUT stops the processor
 //! - [`Firmware`], [`Initiator`], [`Registers`], [`Outcome`]: the services
-//! - [`memory_map`]: who owns which addresses
+//! - [`memory_map`]: who owns which addresses; [`slots`]: what is in which PCI slot
 //! - [`linux_boot`]: a Linux kernel entered directly
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
@@ -36,6 +36,7 @@ mod ports;
 mod post;
 mod rom;
 mod service;
+pub mod slots;
 mod wait;
 
 pub use frame::Outcome;

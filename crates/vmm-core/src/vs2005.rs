@@ -10,7 +10,7 @@ use slotone_chipset_440bx::{
     DateTime, Dma, HostBridge, HostBridgeConfig, IsaBridge, IsaBridgeConfig, Pic, Pit, Pm, PmConfig, Rtc,
     isa_bridge, pic, pit, pm, rtc,
 };
-use slotone_firmware::{BootDevice, Firmware};
+use slotone_firmware::{BootDevice, Firmware, memory_map, slots};
 use slotone_ide_atapi::{CdConfig, DiskConfig, Drive, IRQ14, IRQ15, PciIde, Timing};
 use slotone_net::MacAddress;
 use slotone_pci::{IntPin, Swizzle};
@@ -61,16 +61,8 @@ pub mod name {
     pub const NICS: [&str; 4] = ["nic0", "nic1", "nic2", "nic3"];
 }
 
-/// PCI slot of the PIIX4.
-const SLOT_PIIX4: u8 = 7;
-/// PCI slot of the S3.
-const SLOT_VGA: u8 = 8;
-/// PCI slots of the SCSI adapters.
-const SLOTS_SCSI: [u8; 4] = [9, 14, 15, 16];
-/// PCI slots of the network cards.
-const SLOTS_NIC: [u8; 4] = [10, 11, 12, 13];
 /// Least and most memory in MiB.
-const MEMORY_MIB: (u64, u64) = (4, 3686);
+const MEMORY_MIB: (u64, u64) = (memory_map::MEMORY_MIN >> 20, memory_map::MEMORY_MAX >> 20);
 
 /// What is in the place of a drive: an IDE position or a SCSI ID.
 #[derive(Debug, Clone, Default)]
@@ -221,21 +213,21 @@ pub fn virtual_server_2005(config: &VirtualServer2005) -> Result<MachineBuilder,
         return Err(BuildError::Rom { device: name::ISA_BRIDGE.into(), len: flash.len(), room: 0x4_0000 });
     }
     let bridge = IsaBridgeConfig { flash_bytes: flash.len(), ..IsaBridgeConfig::default() };
-    let isa = b.add_pci(name::ISA_BRIDGE, SLOT_PIIX4, IsaBridge::new(bridge))?;
+    let isa = b.add_pci(name::ISA_BRIDGE, slots::PIIX4, IsaBridge::new(bridge))?;
     b.rom(isa, isa_bridge::FLASH, &flash)?;
     let ide = [0, 1, 2, 3].map(|i| drive(&config.ide[i], i, config.seed));
-    let ide = b.add_pci(name::IDE, SLOT_PIIX4, PciIde::new(ide, Timing::default()))?;
+    let ide = b.add_pci(name::IDE, slots::PIIX4, PciIde::new(ide, Timing::default()))?;
     b.media::<PciIde>(ide, config.ide.iter().map(DriveBay::medium).collect());
-    let pm = b.add_pci(name::PM, SLOT_PIIX4, Pm::new(PmConfig::default()))?;
-    let vga = b.add_pci(name::VGA, SLOT_VGA, S3Trio::new())?;
+    let pm = b.add_pci(name::PM, slots::PIIX4, Pm::new(PmConfig::default()))?;
+    let vga = b.add_pci(name::VGA, slots::VIDEO, S3Trio::new())?;
     let video = config.video_bios.clone().unwrap_or_else(|| slotone_firmware::video_rom().to_vec());
     b.rom(vga, S3Trio::ROM, &video)?;
 
-    if config.nics.len() > SLOTS_NIC.len() {
+    if config.nics.len() > slots::NETWORK.len() {
         return Err(BuildError::TooMany {
             what: "network cards",
             asked: config.nics.len(),
-            most: SLOTS_NIC.len(),
+            most: slots::NETWORK.len(),
         });
     }
     let mut on_pirq_a = vec![(vga, S3Trio::INTA)];
@@ -246,11 +238,11 @@ pub fn virtual_server_2005(config: &VirtualServer2005) -> Result<MachineBuilder,
         for (id, (bay, target)) in bays.iter().zip(&mut targets).enumerate() {
             *target = scsi_target(bay, adapter.wide, format!("SLOT1-{:08X}-{number}{id}", config.seed));
         }
-        let device = b.add_pci(name::SCSI[number], SLOTS_SCSI[number], Aic7870::new(adapter, targets))?;
+        let device = b.add_pci(name::SCSI[number], slots::SCSI[number], Aic7870::new(adapter, targets))?;
         b.media::<Aic7870>(device, bays.iter().map(DriveBay::medium).collect());
         on_pirq_a.push((device, Aic7870::INTA));
     }
-    for (port, (mac, slot)) in config.nics.iter().zip(SLOTS_NIC).enumerate() {
+    for (port, (mac, slot)) in config.nics.iter().zip(slots::NETWORK).enumerate() {
         let card = Tulip::new(TulipConfig { port: port as u8, ..TulipConfig::new(*mac) });
         on_pirq_a.push((b.add_pci(name::NICS[port], slot, card)?, Tulip::INTA));
     }
@@ -293,7 +285,7 @@ pub fn virtual_server_2005(config: &VirtualServer2005) -> Result<MachineBuilder,
     to(&mut b, rtc, rtc::pin::NMI_MASK, isa, isa_bridge::pin::NMI_MASK);
     to(&mut b, isa, isa_bridge::pin::RTC_UPPER, rtc, rtc::pin::UPPER);
     // INTA# of every slot, wired straight.
-    let pirq = Swizzle::Straight.route(SLOT_VGA, IntPin::A);
+    let pirq = Swizzle::Straight.route(slots::VIDEO, IntPin::A);
     for (card, inta) in on_pirq_a {
         to(&mut b, card, inta, isa, isa_bridge::pin::pirq(pirq));
     }

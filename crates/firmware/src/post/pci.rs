@@ -3,6 +3,7 @@
 use crate::Firmware;
 use crate::initiator::{Initiator, InitiatorExt};
 use crate::memory_map;
+use crate::slots;
 use slotone_pci::IntPin;
 
 /// A function on a bus.
@@ -99,11 +100,11 @@ pub(crate) fn functions(bus: &mut dyn Initiator) -> Vec<Function> {
 }
 
 /// The PIIX4's ISA bridge.
-pub(crate) const ISA_BRIDGE: Function = Function { bus: 0, devfn: 7 << 3 };
+pub(crate) const ISA_BRIDGE: Function = Function { bus: 0, devfn: slots::PIIX4 << 3 };
 /// Its IDE function.
-pub(crate) const IDE: Function = Function { bus: 0, devfn: 7 << 3 | 1 };
+pub(crate) const IDE: Function = Function { bus: 0, devfn: slots::PIIX4 << 3 | 1 };
 /// Its power management function.
-pub(crate) const POWER: Function = Function { bus: 0, devfn: 7 << 3 | 3 };
+pub(crate) const POWER: Function = Function { bus: 0, devfn: slots::PIIX4 << 3 | 3 };
 /// The host bridge.
 pub(crate) const HOST_BRIDGE: Function = Function { bus: 0, devfn: 0 };
 

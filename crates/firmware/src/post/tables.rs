@@ -3,24 +3,22 @@
 use super::pci::ISA_BRIDGE;
 use crate::Firmware;
 use crate::acpi::checksum;
+use crate::slots;
 
 /// IRQs that a PIRQ may be routed to, by bit: 3, 4, 5, 7, 9-12, 14 and 15.
 pub(crate) const ROUTABLE: u16 = 0xDEB8;
 
-/// The slots of the board that hold cards.
-const SLOTS: core::ops::RangeInclusive<u8> = 8..=17;
-
 /// The entries of the PCI interrupt routing table, 16 bytes each.
 pub(crate) fn routing_entries(firmware: &Firmware) -> Vec<u8> {
     let mut entries = Vec::new();
-    for device in core::iter::once(ISA_BRIDGE.device()).chain(SLOTS) {
+    for device in core::iter::once(ISA_BRIDGE.device()).chain(slots::CARDS) {
         entries.extend([0, device << 3]);
         for pin in 0..4 {
             // A link's value is its route control register.
             entries.push(0x60 + firmware.link(device, pin));
             entries.extend(ROUTABLE.to_le_bytes());
         }
-        let slot = if SLOTS.contains(&device) { device - SLOTS.start() + 1 } else { 0 };
+        let slot = if slots::CARDS.contains(&device) { device - slots::CARDS.start() + 1 } else { 0 };
         entries.extend([slot, 0]);
     }
     entries
@@ -46,6 +44,14 @@ pub(crate) fn pir(firmware: &Firmware) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_card_has_a_slot_of_its_own() {
+        let mut used: Vec<u8> = [slots::VIDEO].into_iter().chain(slots::SCSI).chain(slots::NETWORK).collect();
+        used.sort_unstable();
+        assert!(used.windows(2).all(|two| two[0] < two[1]), "{used:?}");
+        assert!(used.iter().all(|slot| slots::CARDS.contains(slot)), "{used:?}");
+    }
 
     #[test]
     fn pir_adds_up() {
