@@ -288,8 +288,8 @@ pub struct LentMemory {
 /// A chip.
 ///
 /// Rules every implementation keeps, and `fuzz-kit` checks: no guest input makes it panic, loop or allocate without bound; an
-/// access may have any length from 1 to 8 and any offset in the window; [`Device::tick`] strictly advances or clears
-/// [`Device::next_deadline`]; save, restore, continue equals continue.
+/// access may have any length from 1 to 8 and any offset in the window; [`Device::tick`] moves [`Device::next_deadline`] to a later
+/// instant or clears it; save, restore, continue equals continue.
 ///
 /// `Any` is a supertrait so that a machine can give its owner the concrete device back.
 pub trait Device: std::any::Any + Send {
@@ -350,10 +350,15 @@ pub trait Device: std::any::Any + Send {
         None
     }
 
-    /// When it wants [`Device::tick`]; `None` while nothing is due.
+    /// When it wants [`Device::tick`]; `None` while nothing is due. Asked after every call; any call may set it, also to an instant that has
+    /// passed, which means at once.
     fn next_deadline(&self) -> Option<VmInstant>;
 
-    /// Time has reached the deadline.
+    /// Time has reached the deadline: [`Cx::now`] is not before it, and may be after it.
+    ///
+    /// Afterwards [`Device::next_deadline`] is later than it was, or `None`. It need not be later than now: what is still due is ticked again
+    /// before time goes on. A device that is due again and again at one instant holds the machine, which may bound that: `slotone-vmm-core`
+    /// ticks it a thousand times, and from then on once a millisecond of virtual time until a tick leaves it a deadline later than now.
     fn tick(&mut self, cx: &mut Cx<'_>);
 
     /// Back to the reset state; the machine reads [`Device::levels`] and [`Device::windows`] anew.

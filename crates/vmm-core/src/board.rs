@@ -17,6 +17,7 @@ use crate::host_time::{HostTime, HostTimes};
 use crate::map::{AddressMap, Route};
 use crate::network::{Cable, Calls};
 use crate::pool::Pool;
+use crate::save::DriveBusy;
 
 /// Names a device of a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -102,6 +103,8 @@ pub struct BoardStats {
     pub maps: u64,
     /// Line changes dropped because devices drove each other in a circle.
     pub line_storms: u64,
+    /// Ticks put off because a device was due again and again without time going on, which [`Device::tick`] forbids.
+    pub tick_storms: u64,
 }
 
 pub(crate) struct Slot {
@@ -111,6 +114,10 @@ pub(crate) struct Slot {
     pci_slot: Option<u8>,
     generation: slotone_bus::Generation,
     deadline: Option<VmInstant>,
+    /// Ticks in a row after which it was still due.
+    overdue: u32,
+    /// It is not ticked before this.
+    quiet: VmInstant,
     lent: Vec<(LentId, Memory)>,
     pub(crate) disk: Option<DiskPort>,
     /// Taken out with the device.
@@ -178,6 +185,11 @@ const MOST_NANOS_PER_INSTRUCTION: u64 = 250;
 /// Line changes that one outside event may cause before the rest is dropped: far above what wired chips need.
 const LINE_STORM: u32 = 10_000;
 
+/// Ticks in a row that may leave a device due: far above what a chip has to catch up with at one instant.
+const TICK_STORM: u32 = 1_000;
+/// Virtual nanoseconds until a device that is due after these gets its next.
+const TICK_QUIET: u64 = 1_000_000;
+
 impl Board {
     pub(crate) fn new(ram: usize, mode: ClockMode) -> Result<Self, MemoryError> {
         Ok(Self {
@@ -229,6 +241,8 @@ impl Board {
             name: name.to_string(),
             generation: device.windows().0,
             deadline: device.next_deadline(),
+            overdue: 0,
+            quiet: VmInstant::ZERO,
             device: Some(device),
             pci_slot,
             lent,
@@ -255,8 +269,10 @@ impl Board {
     }
 
     /// Before devices get another state: none of them hears of what it asked in this one.
-    pub(crate) fn before_restore(&mut self) {
+    pub(crate) fn before_restore(&mut self) -> Result<(), DriveBusy> {
+        self.wait_for_disks()?;
         self.pool.forget();
+        Ok(())
     }
 
     pub(crate) fn restore_device(&mut self, id: DeviceId, r: &mut StateReader<'_>) -> Result<(), StateError> {
@@ -271,7 +287,9 @@ impl Board {
         self.lines.clear();
         self.pending = Pending::default();
         for i in 0..self.slots.len() as u16 {
-            if let Some(cable) = &mut self.slots[usize::from(i)].cable {
+            let slot = self.slot_mut(i);
+            (slot.overdue, slot.quiet) = (0, VmInstant::ZERO);
+            if let Some(cable) = &mut slot.cable {
                 cable.forget();
             }
             self.after_call(i);
@@ -337,6 +355,10 @@ impl Board {
 
     pub(crate) fn ids(&self) -> impl Iterator<Item = (DeviceId, &str)> {
         self.slots.iter().enumerate().map(|(i, s)| (DeviceId(i as u16), s.name.as_str()))
+    }
+
+    pub(crate) fn name(&self, index: u16) -> &str {
+        &self.slots[usize::from(index)].name
     }
 
     fn device(&self, index: u16) -> &dyn Device {
@@ -454,6 +476,7 @@ impl Board {
             None => device,
             Some(cable) => [device, cable.next_deadline()].into_iter().flatten().min(),
         };
+        let deadline = deadline.map(|at| at.max(slot.quiet));
         if slot.deadline != deadline {
             slot.deadline = deadline;
             self.find_next();
@@ -592,27 +615,34 @@ impl Board {
             self.now = self.now.max(deadline);
             self.stats.ticks += 1;
             let before = self.intr;
-            let unmoved = self.call(index, |d, cx| {
+            self.call(index, |d, cx| {
                 // It may be the time of the card's port instead.
                 if d.next_deadline().is_some_and(|due| due <= cx.now()) {
                     d.tick(cx);
                 }
-                d.next_deadline() == Some(deadline)
             });
-            let slot = &self.slots[usize::from(index)];
-            let port = slot.cable.as_ref().and_then(|cable| cable.next_deadline());
-            if slot.deadline == Some(deadline) && (unmoved || port == Some(deadline)) {
-                // The contract says that a tick moves its deadline; one that does not would hang the machine. But a request that was
-                // completed right behind the tick that missed it may bring the same deadline back.
-                self.slots[usize::from(index)].deadline = None;
-                self.find_next();
-            }
+            self.bound_ticks(index);
             let real = self.time.mode() == ClockMode::Real;
             if self.pending.any() || (real && self.intr && !before) {
                 return;
             }
         }
         self.now = self.now.max(target);
+    }
+
+    /// A device that is due however often it is ticked would hold the machine.
+    fn bound_ticks(&mut self, index: u16) {
+        let now = self.now;
+        let slot = self.slot_mut(index);
+        if slot.deadline.is_none_or(|due| due > now) {
+            slot.overdue = 0;
+        } else if slot.overdue < TICK_STORM {
+            slot.overdue += 1;
+        } else {
+            slot.quiet = now + TICK_QUIET;
+            self.stats.tick_storms += 1;
+            self.update_deadline(index);
+        }
     }
 
     /// Idle until `deadline`: jumps there with the counted clock.

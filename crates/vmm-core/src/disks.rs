@@ -14,7 +14,8 @@ use slotone_bus::Device;
 
 use crate::board::{Board, DeviceId};
 use crate::clock::ClockMode;
-use crate::pool::{Job, Pool};
+use crate::pool::{Job, Lane, Pool};
+use crate::save::DriveBusy;
 
 type AsDiskClient = fn(&mut dyn Device) -> Option<&mut dyn DiskClient>;
 
@@ -96,16 +97,31 @@ impl Board {
         self.carry_disk_requests(id.0);
     }
 
+    /// Waits until nothing is out.
+    pub(crate) fn wait_for_disks(&self) -> Result<(), DriveBusy> {
+        self.pool.wait().map_err(|lane| self.busy(lane))
+    }
+
+    fn busy(&self, (controller, drive): Lane) -> DriveBusy {
+        DriveBusy { controller: self.name(controller).to_string(), drive, patience: self.pool.patience }
+    }
+
     /// Replaces the medium of a drive, once it has done what it was asked; the caller tells the drive.
-    pub(crate) fn set_medium(&mut self, id: DeviceId, unit: usize, medium: Option<Arc<dyn BlockBackend>>) {
+    pub(crate) fn set_medium(
+        &mut self,
+        id: DeviceId,
+        unit: usize,
+        medium: Option<Arc<dyn BlockBackend>>,
+    ) -> Result<(), DriveBusy> {
         if let Ok(unit) = u8::try_from(unit) {
-            self.pool.wait_for((id.0, unit));
+            self.pool.wait_for((id.0, unit)).map_err(|lane| self.busy(lane))?;
         }
         if let Some(disk) = &mut self.slot_mut(id.0).disk
             && let Some(drive) = disk.drives.get_mut(unit)
         {
             *drive = Drive::new(medium);
         }
+        Ok(())
     }
 
     /// Carries the requests of a controller to its media, or hands them to a thread.
@@ -115,7 +131,13 @@ impl Board {
         let slot = &mut slots[usize::from(index)];
         let (Some(disk), Some(device)) = (&mut slot.disk, slot.device.as_deref_mut()) else { return };
         let Some(client) = (disk.client)(device) else { return };
-        while let Some(mut request) = client.next_request() {
+        loop {
+            if pool.is_full() {
+                // The rest stays where it is until something was done.
+                pool.kept = true;
+                break;
+            }
+            let Some(mut request) = client.next_request() else { break };
             let bytes = request.data.len();
             stats.disk_requests += 1;
             stats.disk_bytes += bytes as u64;
@@ -141,6 +163,7 @@ impl Board {
     /// Tells controllers what threads have done.
     pub(crate) fn take_completions(&mut self) {
         for done in self.pool.take() {
+            self.host_times.in_thread(done.device, done.computed);
             let Some(disk) = &mut self.slot_mut(done.device).disk else { continue };
             if let Some(drive) = disk.drives.get_mut(usize::from(done.unit)) {
                 drive.took(done.operation, done.completion.data.len(), done.nanos);
@@ -153,6 +176,9 @@ impl Board {
                     }
                 });
             }
+        }
+        if std::mem::take(&mut self.pool.kept) {
+            (0..self.slots.len() as u16).for_each(|index| self.carry_disk_requests(index));
         }
     }
 }

@@ -27,6 +27,7 @@ pub use clock::{ClockMode, NANOS_PER_INSTRUCTION, TSC_HZ};
 pub use host_time::HostTime;
 pub use linux::LinuxImage;
 pub use machine::{Machine, OnTripleFault, Remote, RunExit};
+pub use save::{DriveBusy, HashError, RestoreError};
 pub use vs2005::{DriveBay, VirtualServer2005, virtual_server_2005};
 
 #[cfg(doctest)]

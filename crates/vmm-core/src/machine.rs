@@ -2,8 +2,8 @@
 
 use std::any::Any;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::time::Duration;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
 
 use slotone_block::BlockBackend;
 use slotone_bus::cpu::{Cpu, CpuReset, Exit, KickHandle};
@@ -17,9 +17,13 @@ use crate::clock::ClockMode;
 use crate::firmware::{Trap, service};
 use crate::host_time::HostTime;
 use crate::linux::LinuxImage;
+use crate::save::DriveBusy;
 
 /// Instructions between two looks at the host's clock and at the inbox: about 0.1 ms.
 const SLICE: u64 = 20_000;
+
+/// A halted guest whose time comes this soon is not left to the host's timers, which wake a thread some 60 us late.
+const SHORT_WAIT: Duration = Duration::from_micros(100);
 
 /// Why [`Machine::run`] returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -202,7 +206,8 @@ impl Machine {
         while let Ok(message) = self.inbox.try_recv() {
             match message {
                 Message::Call(call) => call(self),
-                Message::Wake => {}
+                // What came before a message is seen before it.
+                Message::Wake => self.board.answer_calls(),
                 Message::Stop => return Some(RunExit::Stopped),
             }
         }
@@ -265,11 +270,10 @@ impl Machine {
             (ClockMode::Counted, None) => 1_000_000,
         };
         if wait > 0 {
-            match self.inbox.recv_timeout(Duration::from_nanos(wait.min(100_000_000))) {
-                Ok(Message::Call(call)) => call(self),
-                Ok(Message::Wake) => {}
-                Ok(Message::Stop) => return Some(RunExit::Stopped),
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+            match self.next_message(Duration::from_nanos(wait.min(100_000_000))) {
+                Some(Message::Call(call)) => call(self),
+                Some(Message::Stop) => return Some(RunExit::Stopped),
+                Some(Message::Wake) | None => {}
             }
         }
         if self.board.time.mode() == ClockMode::Counted {
@@ -279,6 +283,21 @@ impl Machine {
             self.board.catch_up(retired);
         }
         None
+    }
+
+    /// Waits for a message, but no longer than this.
+    fn next_message(&self, wait: Duration) -> Option<Message> {
+        if wait > SHORT_WAIT {
+            return self.inbox.recv_timeout(wait).ok();
+        }
+        let began = Instant::now();
+        loop {
+            match self.inbox.try_recv() {
+                Ok(message) => return Some(message),
+                Err(_) if began.elapsed() >= wait => return None,
+                Err(_) => std::hint::spin_loop(),
+            }
+        }
     }
 
     /// Resets the board and the CPU, as the reset button does.
@@ -291,6 +310,11 @@ impl Machine {
     /// Resets since power-on.
     pub fn resets(&self) -> u64 {
         self.resets
+    }
+
+    /// What virtual time follows.
+    pub fn clock(&self) -> ClockMode {
+        self.board.time.mode()
     }
 
     /// Virtual time.
@@ -365,8 +389,22 @@ impl Machine {
 
     /// Puts another medium into a drive of a disk controller, or takes it out; waits until the old one has done what it was asked. The drive itself is told through
     /// [`Machine::with`] (`PciIde::insert`, `PciIde::eject`).
-    pub fn set_medium(&mut self, controller: DeviceId, unit: usize, medium: Option<Arc<dyn BlockBackend>>) {
-        self.board.set_medium(controller, unit, medium);
+    ///
+    /// # Errors
+    /// [`DriveBusy`] if that takes longer than [`Machine::set_patience`] allows; the old one is then still there.
+    pub fn set_medium(
+        &mut self,
+        controller: DeviceId,
+        unit: usize,
+        medium: Option<Arc<dyn BlockBackend>>,
+    ) -> Result<(), DriveBusy> {
+        self.board.set_medium(controller, unit, medium)
+    }
+
+    /// How long [`Machine::save`], [`Machine::restore`], [`Machine::set_medium`] and dropping the machine wait for media that threads are
+    /// waiting for; 30 s until this is called. Dropping it then leaves these threads behind: each ends when its medium answers.
+    pub fn set_patience(&mut self, patience: Duration) {
+        self.board.pool.patience = patience;
     }
 
     /// Plugs a network card into another port. It sees the link go and come as the ports' cables do.

@@ -15,7 +15,7 @@ use crate::board::{Board, DeviceId};
 
 /// Frames moved before others get their turn.
 const BUDGET: u32 = 64;
-/// Virtual nanoseconds until a card that had more than that goes on: what 64 of the shortest frames take at 100 Mbit/s.
+/// Virtual nanoseconds until a card that had more than that, or a port that waits for its card, gets its next turn: what 64 of the shortest frames take at 100 Mbit/s.
 const NEXT_TURN: u64 = 430_080;
 /// Cards a board can have: one bit each.
 const MOST_CARDS: u64 = 64;
@@ -31,12 +31,13 @@ pub(crate) struct Cable {
     serving: Arc<AtomicBool>,
     /// What the card was last told about the link; `None`: it may know something else.
     told: Option<bool>,
-    again: Option<VmInstant>,
+    /// When it is to be served though nobody calls.
+    due: Option<VmInstant>,
 }
 
 impl fmt::Debug for Cable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cable").field("again", &self.again).finish_non_exhaustive()
+        f.debug_struct("Cable").field("due", &self.due).finish_non_exhaustive()
     }
 }
 
@@ -52,17 +53,21 @@ impl Cable {
         self.serving.store(true, Ordering::SeqCst);
         let done = exchange(client, &mut *self.port, cx, BUDGET);
         self.serving.store(false, Ordering::SeqCst);
-        self.again = done.more.then(|| cx.now() + NEXT_TURN);
+        // A port that is due after it was served waits for the card, or has more to do than it does at once.
+        let next_turn = cx.now() + NEXT_TURN;
+        let port = self.port.next_deadline().map(|at| if at > cx.now() { at } else { next_turn });
+        self.due = [done.more.then_some(next_turn), port].into_iter().flatten().min();
         (u64::from(done.sent) + u64::from(done.received), done.bytes)
     }
 
     /// The card comes out of a saved state: it knows the link of another time.
     pub(crate) fn forget(&mut self) {
         self.told = None;
+        self.due = self.port.next_deadline();
     }
 
     pub(crate) fn next_deadline(&self) -> Option<VmInstant> {
-        [self.again, self.port.next_deadline()].into_iter().flatten().min()
+        self.due
     }
 }
 
@@ -124,7 +129,7 @@ impl Board {
             }
         };
         let serving = Arc::clone(&self.calls.serving);
-        self.set_cable(id, Cable { client, port, bit, serving, told: None, again: None });
+        self.set_cable(id, Cable { client, port, bit, serving, told: None, due: None });
         self.wire_doorbell(id);
         self.call(id.0, |_, _| {});
     }

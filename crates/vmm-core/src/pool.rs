@@ -9,15 +9,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use slotone_block::{BlockBackend, Completion, Operation, Outcome, Request, perform};
 
+use crate::host_time::clock;
 use crate::network::Doorbell;
 
 /// Threads of one machine at most.
 const MOST_THREADS: usize = 16;
-/// Requests, and bytes of their data, that are out at most; a guest that gives up what it asked for, again and again, comes to this.
+/// How long is waited for media: as long as Linux waits for a command.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Requests, and bytes of their data, with which no more is taken; a guest that gives up what it asked for, again and again, comes to this.
 const MOST_REQUESTS: usize = 1024;
 const MOST_BYTES: usize = 128 << 20;
 
@@ -51,6 +54,8 @@ pub(crate) struct Done {
     pub(crate) completion: Completion,
     /// Nanoseconds that it took.
     pub(crate) nanos: u64,
+    /// Nanoseconds of processor time that its thread took for it.
+    pub(crate) computed: u64,
 }
 
 /// What a request does to which bytes.
@@ -181,12 +186,9 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wait<'a>(condvar: &Condvar, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        condvar.wait(state).unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// A thread's life.
     fn work(&self) {
+        let mut since = clock();
         let mut state = self.lock();
         loop {
             if state.stop {
@@ -194,13 +196,16 @@ impl Shared {
             }
             let Some((number, job)) = state.take() else {
                 state.idle += 1;
-                state = Self::wait(&self.work, state);
+                state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
                 state.idle -= 1;
+                since = clock();
                 continue;
             };
             drop(state);
             let lane = job.lane();
-            let done = carry_out(job);
+            let mut done = carry_out(job);
+            done.computed = clock().saturating_sub(since);
+            since += done.computed;
             state = self.lock();
             state.finish(lane, number);
             state.done.push(done);
@@ -228,17 +233,26 @@ fn carry_out(job: Job) -> Done {
     let result = catch_unwind(AssertUnwindSafe(move || perform(Some(&*medium), request)));
     let nanos = started.elapsed().as_nanos() as u64;
     let failed = |_| Completion { id, outcome: Outcome::MediumError, data: Vec::new() };
-    Done { device, epoch, unit, operation, completion: result.unwrap_or_else(failed), nanos }
+    Done { device, epoch, unit, operation, completion: result.unwrap_or_else(failed), nanos, computed: 0 }
 }
 
-/// The threads of one machine, started when they are needed. Dropping it waits for requests that are being carried out and forgets the rest,
-/// which nobody was told to be done.
-#[derive(Default)]
+/// The threads of one machine, started when they are needed. Dropping it waits for requests that are being carried out, within its patience, and
+/// forgets the rest, which nobody was told to be done. A thread whose medium does not answer is left to it: it ends when the medium does answer.
 pub(crate) struct Pool {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
     /// Requests that were taken and not given back.
     out: usize,
+    /// How long is waited for media.
+    pub(crate) patience: Duration,
+    /// A controller has kept a request because too much was out.
+    pub(crate) kept: bool,
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        Self { shared: Arc::default(), threads: Vec::new(), out: 0, patience: PATIENCE, kept: false }
+    }
 }
 
 impl fmt::Debug for Pool {
@@ -262,15 +276,20 @@ impl Pool {
         self.out > 0 && self.shared.lock().must_wait((device, request.unit), Effect::of(request))
     }
 
-    /// Takes a request. Far too many of them wait here for earlier ones.
+    /// So much is out that no more is to be taken.
+    pub(crate) fn is_full(&self) -> bool {
+        self.out > 0 && {
+            let state = self.shared.lock();
+            state.requests >= MOST_REQUESTS || state.bytes >= MOST_BYTES
+        }
+    }
+
+    /// Takes a request.
     ///
     /// # Errors
     /// The request back if the host has no thread to give.
     pub(crate) fn submit(&mut self, job: Job) -> Result<(), Job> {
         let mut state = self.shared.lock();
-        while state.requests >= MOST_REQUESTS || state.bytes >= MOST_BYTES {
-            state = Shared::wait(&self.shared.over, state);
-        }
         if state.idle <= state.ready.len() && self.threads.len() < MOST_THREADS {
             let shared = Arc::clone(&self.shared);
             let name = format!("disks {}", self.threads.len());
@@ -305,25 +324,33 @@ impl Pool {
     }
 
     /// Waits until a drive has nothing out.
-    pub(crate) fn wait_for(&self, lane: Lane) {
-        let mut state = self.shared.lock();
-        while state.lanes.contains_key(&lane) {
-            state = Shared::wait(&self.shared.over, state);
-        }
+    ///
+    /// # Errors
+    /// The drive, if it takes longer than the patience.
+    pub(crate) fn wait_for(&self, lane: Lane) -> Result<(), Lane> {
+        self.wait_while(|state| state.lanes.contains_key(&lane).then_some(lane))
     }
 
     /// Waits until nothing is out.
-    pub(crate) fn wait(&self) {
-        let mut state = self.shared.lock();
-        while !state.lanes.is_empty() {
-            state = Shared::wait(&self.shared.over, state);
-        }
+    ///
+    /// # Errors
+    /// A drive that takes longer than the patience.
+    pub(crate) fn wait(&self) -> Result<(), Lane> {
+        self.wait_while(|state| state.lanes.keys().next().copied())
     }
 
-    /// Forgets everything: waits for what is being carried out, and nobody hears of it.
+    fn wait_while(&self, busy: impl Fn(&State) -> Option<Lane>) -> Result<(), Lane> {
+        let began = Instant::now();
+        let mut state = self.shared.lock();
+        while let Some(lane) = busy(&state) {
+            let left = self.patience.checked_sub(began.elapsed()).ok_or(lane)?;
+            state = self.shared.over.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        Ok(())
+    }
+
+    /// Nobody hears of what was done; nothing is out.
     pub(crate) fn forget(&mut self) {
-        self.shared.lock().drop_unbegun();
-        self.wait();
         let mut state = self.shared.lock();
         state.done.clear();
         self.shared.called.store(false, Ordering::SeqCst);
@@ -341,7 +368,8 @@ impl Drop for Pool {
             state.doorbell = None;
         }
         self.shared.work.notify_all();
-        for thread in self.threads.drain(..) {
+        let answered = self.wait().is_ok();
+        for thread in self.threads.drain(..).filter(|thread| answered || thread.is_finished()) {
             // It has caught every panic.
             let _ = thread.join();
         }

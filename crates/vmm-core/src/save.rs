@@ -1,17 +1,57 @@
 //! Saved states, and the hash that tells two runs apart.
 
+use std::time::Duration;
+
 use sha2::{Digest, Sha256};
 use slotone_block::{BlockBackend, BlockError, SECTOR, read_exact};
 use slotone_bus::VmInstant;
 use slotone_bus::cpu::CpuState;
 use slotone_bus::mem::{Memory, PAGE_SIZE};
 use slotone_bus::state::{Encode, StateError, StateReader, StateWriter};
+use thiserror::Error;
 
 use crate::board::DeviceId;
 use crate::clock::ClockMode;
 use crate::machine::Machine;
 
 const VERSION: u16 = 1;
+
+/// A disk request has been carried out for longer than [`Machine::set_patience`] allows: its medium hangs.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("the medium in drive {drive} of {controller} has not answered for {patience:?}")]
+#[non_exhaustive]
+pub struct DriveBusy {
+    /// Name of the controller.
+    pub controller: String,
+    /// Number of the drive there: a SCSI ID, or an IDE position from 0, the primary master, on.
+    pub drive: u8,
+    /// How long the machine has waited.
+    pub patience: Duration,
+}
+
+/// Why a state cannot be taken over.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RestoreError {
+    /// The machine is as it was.
+    #[error(transparent)]
+    Busy(#[from] DriveBusy),
+    /// The bytes are no state of such a machine, which is in no defined state and was reset.
+    #[error(transparent)]
+    State(#[from] StateError),
+}
+
+/// Why there is no hash of a machine.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum HashError {
+    /// A request is still being carried out.
+    #[error(transparent)]
+    Busy(#[from] DriveBusy),
+    /// A disk cannot be read.
+    #[error(transparent)]
+    Disk(#[from] BlockError),
+}
 
 /// What belongs to the machine itself.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,8 +99,11 @@ fn restore_memory(memory: &mut Memory, r: &mut StateReader<'_>) -> Result<(), St
 impl Machine {
     /// The whole machine but for its disks: CPU, memory, devices, time. Between two [`Machine::run`]s only, which is the only time
     /// one can call it. Waits for disk requests that are being carried out; the controllers keep them, and ask again in a restored machine.
-    pub fn save(&self) -> Vec<u8> {
-        self.board.pool.wait();
+    ///
+    /// # Errors
+    /// [`DriveBusy`] if that takes longer than [`Machine::set_patience`] allows; it may be tried again.
+    pub fn save(&self) -> Result<Vec<u8>, DriveBusy> {
+        self.board.wait_for_disks()?;
         let mut w = StateWriter::new();
         let devices = self.board.ids().count() as u32;
         let now = self.board.now();
@@ -79,20 +122,21 @@ impl Machine {
         }
         self.board.lent_memories().for_each(|m| save_memory(m, &mut w));
         save_memory(&self.board.ram, &mut w);
-        w.into_bytes()
+        Ok(w.into_bytes())
     }
 
-    /// Takes a saved state over. The machine must be composed as the saved one was, its disks as they were.
+    /// Takes a saved state over. The machine must be composed as the saved one was, its disks as they were. Waits for disk requests that are out.
     ///
     /// # Errors
-    /// [`StateError`]; the machine is then in no defined state and is reset.
-    pub fn restore(&mut self, bytes: &[u8]) -> Result<(), StateError> {
-        self.board.before_restore();
+    /// [`RestoreError::Busy`] if that takes longer than [`Machine::set_patience`] allows; the machine is then as it was.
+    /// [`RestoreError::State`]; the machine is then in no defined state and is reset.
+    pub fn restore(&mut self, bytes: &[u8]) -> Result<(), RestoreError> {
+        self.board.before_restore()?;
         let result = self.try_restore(&mut StateReader::new(bytes));
         if result.is_err() {
             self.reset();
         }
-        result
+        Ok(result?)
     }
 
     fn try_restore(&mut self, r: &mut StateReader<'_>) -> Result<(), StateError> {
@@ -129,13 +173,13 @@ impl Machine {
 
     /// SHA-256 over CPU, memory, device states, time and the content of every disk: equal for two runs that are the same run.
     ///
-    /// Sectors with medium errors count as such.
+    /// Sectors with medium errors count as such. Reads every byte of every disk.
     ///
     /// # Errors
-    /// [`BlockError`] if a disk cannot be read for another reason.
-    pub fn state_hash(&self) -> Result<[u8; 32], BlockError> {
+    /// [`HashError`] if a disk cannot be read for another reason, or does not answer.
+    pub fn state_hash(&self) -> Result<[u8; 32], HashError> {
         let mut hash = Sha256::new();
-        hash.update(self.save());
+        hash.update(self.save()?);
         let mut buffer = vec![0; 1 << 20];
         for medium in self.board.media() {
             let capacity = medium.info().capacity;

@@ -99,7 +99,7 @@ fn a_machine_is_saved_and_restored_anywhere_in_the_scan() {
         } else {
             // Two turns of a wait; commands take longer.
             now += 11_000;
-            let saved = cut.save();
+            let saved = cut.save().unwrap();
             cut = make();
             cut.restore(&saved).unwrap();
             times += 1;

@@ -13,7 +13,8 @@ use slotone_bus::{
     At, Cx, Device, Generation, Inspector, Pin, PinLevels, ResetKind, VmInstant, Window, WindowId,
 };
 use slotone_vmm_core::{
-    ClockMode, DeviceId, Machine, Remote, RunExit, Sink, VirtualServer2005, virtual_server_2005,
+    ClockMode, DeviceId, HashError, Machine, Remote, RestoreError, RunExit, Sink, VirtualServer2005,
+    virtual_server_2005,
 };
 
 /// How long a test waits for what must come, on the busiest host.
@@ -465,7 +466,7 @@ fn a_state_is_saved_when_nothing_is_out_and_asks_again_when_restored() {
         let gate = Arc::clone(&gate);
         std::thread::spawn(move || gate.let_go(&[('r', 512)]))
     };
-    let saved = b.machine.save();
+    let saved = b.machine.save().unwrap();
     saver.join().unwrap();
     assert_eq!(b.controller().out.len(), 1, "the controller has not heard of it");
     b.run_for(1);
@@ -528,7 +529,7 @@ fn a_medium_leaves_its_drive_when_it_has_done_what_it_was_asked() {
         let gate = Arc::clone(&gate);
         std::thread::spawn(move || gate.let_go(&[('w', 512); 2]))
     };
-    b.machine.set_medium(b.id, 0, None);
+    b.machine.set_medium(b.id, 0, None).unwrap();
     other.join().unwrap();
     assert_eq!((gate.entered(2).len(), Arc::strong_count(&gate)), (2, 1));
     b.read(0, 512);
@@ -547,4 +548,89 @@ fn with_the_counted_clock_everything_is_done_in_its_call() {
     b.read(0, 512);
     b.ask(0, Operation::Flush, 0, Vec::new());
     assert_eq!((b.take_done().len(), b.gates[0].entered(3)), (3, ops.to_vec()));
+}
+
+/// A medium that hangs: what waits for it gives up, says for whom it has waited, and may be tried again.
+#[test]
+fn what_waits_for_a_medium_that_hangs_gives_up() {
+    let mut b = Bench::new(2, ClockMode::Real);
+    let saved = b.machine.save().unwrap();
+    b.machine.set_patience(Duration::from_millis(50));
+    let remote = b.machine.remote();
+    b.read(1, 512);
+    b.gates[1].entered(1);
+
+    let busy = b.machine.save().unwrap_err();
+    assert_eq!((busy.controller.as_str(), busy.drive), ("controller", 1));
+    assert_eq!(busy.to_string(), "the medium in drive 1 of controller has not answered for 50ms");
+    assert!(matches!(b.machine.state_hash(), Err(HashError::Busy(e)) if e == busy));
+    assert_eq!(b.machine.set_medium(b.id, 1, None), Err(busy.clone()));
+    b.machine.set_medium(b.id, 0, None).expect("the other drive has nothing to do");
+    assert!(matches!(b.machine.restore(&saved), Err(RestoreError::Busy(e)) if e == busy));
+
+    // The machine is as it was.
+    assert_eq!(b.controller().out.len(), 1);
+    b.run_some();
+    b.gates[1].let_go(&[('r', 512)]);
+    b.run_for(1);
+    assert_eq!(b.take_done()[0].outcome, Outcome::Done);
+    b.machine.save().unwrap();
+    b.machine.restore(&saved).unwrap();
+    b.machine.with(b.id, |c: &mut Controller, _| c.remote = Some(remote));
+    b.machine.set_medium(b.id, 1, None).unwrap();
+}
+
+#[test]
+fn a_machine_with_a_medium_that_hangs_can_be_dropped() {
+    let mut b = Bench::new(1, ClockMode::Real);
+    b.machine.set_patience(Duration::from_millis(50));
+    b.write(0, 512, 1, 512);
+    b.write(0, 512, 2, 512);
+    b.read(0, 8192);
+    let gate = Arc::clone(&b.gates[0]);
+    gate.entered(2);
+    let began = Instant::now();
+    drop(b);
+    assert!(began.elapsed() < PATIENCE / 2, "{:?}", began.elapsed());
+    assert!(Arc::strong_count(&gate) > 1, "two threads are still waiting");
+    // When it answers after all, they end; what was not begun was forgotten.
+    gate.let_go(&[('w', 512), ('r', 8192)]);
+    while Arc::strong_count(&gate) > 1 {
+        assert!(began.elapsed() < PATIENCE, "a thread does not end");
+        std::thread::yield_now();
+    }
+    assert_eq!(gate.entered(2).len(), 2);
+}
+
+#[test]
+fn more_requests_than_are_taken_stay_in_their_controller_and_the_machine_runs() {
+    const MANY: u64 = 1_200;
+    let mut b = Bench::new(1, ClockMode::Real);
+    for n in 0..MANY {
+        b.read(0, 512 * n);
+    }
+    let out = b.controller().out.len();
+    assert!((1_000..MANY as usize).contains(&out), "{out}");
+    let before = b.machine.retired();
+    b.run_some();
+    assert!(b.machine.retired() > before);
+    let all: Vec<Op> = (0..MANY).map(|n| ('r', 512 * n)).collect();
+    b.gates[0].let_go(&all);
+    b.run_for(MANY as usize);
+    assert!(b.controller().asked.is_empty() && b.controller().unknown == 0);
+}
+
+#[test]
+fn what_threads_compute_is_their_controllers() {
+    let mut b = Bench::new(1, ClockMode::Real);
+    b.gates[0].let_go(&[('r', 512), ('r', 1024)]);
+    b.read(0, 512);
+    b.run_for(1);
+    assert_eq!(b.machine.host_time(b.id).thread_seconds, 0.0, "nobody has asked");
+    b.machine.measure_host_time(true);
+    let began = Instant::now();
+    b.read(0, 1024);
+    b.run_for(2);
+    let (all, seconds) = (began.elapsed().as_secs_f64(), b.machine.host_time(b.id).thread_seconds);
+    assert!(seconds > 0.0 && seconds < all, "{seconds} of {all}");
 }

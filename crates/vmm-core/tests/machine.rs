@@ -81,11 +81,11 @@ fn the_same_run_in_one_piece_in_slices_and_from_a_saved_state() {
     let mut first = machine(&disk);
     // In the middle of POST, with a disk request under way or not.
     first.run(seconds(0.31));
-    let saved = first.save();
+    let saved = first.save().unwrap();
     drop(first);
     let mut second = machine(&disk);
     second.restore(&saved).unwrap();
-    let again = second.save();
+    let again = second.save().unwrap();
     let first_difference = again.iter().zip(&saved).position(|(a, b)| a != b);
     assert_eq!((first_difference, again.len()), (None, saved.len()));
     assert_eq!(second.run(end), RunExit::Limit);
@@ -102,7 +102,7 @@ fn a_saved_state_keeps_time_to_the_nanosecond() {
         let stop = seconds(BOOTED) + 3;
         assert_eq!(first.run(stop), ends);
         let mut second = machine(&disk);
-        second.restore(&first.save()).unwrap();
+        second.restore(&first.save().unwrap()).unwrap();
         for m in [&mut first, &mut second] {
             assert_eq!(m.run(stop + 777_777), ends);
         }
@@ -129,7 +129,7 @@ fn the_dead_know_the_time() {
 fn a_damaged_state_is_refused_and_the_machine_lives_on() {
     let mut m = machine(&ticker(b'x'));
     m.run(seconds(0.1));
-    let saved = m.save();
+    let saved = m.save().unwrap();
     for cut in (0..saved.len()).step_by(saved.len() / 50 + 1) {
         assert!(m.restore(&saved[..cut]).is_err());
     }

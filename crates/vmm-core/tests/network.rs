@@ -223,7 +223,7 @@ fn a_card_hears_that_its_link_goes_and_comes() {
         assert_eq!(machine.device::<Card>(card).unwrap().link, !cut);
     }
     // A restored card knows the link of another time.
-    let saved = machine.save();
+    let saved = machine.save().unwrap();
     machine.with(card, |card: &mut Card, _| card.link = false);
     machine.restore(&saved).unwrap();
     machine.port_write(0x300, &[1]);
