@@ -11,6 +11,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// Frames in each queue at most, and as many in the hands of who empties it. What comes from outside then waits outside.
 pub(crate) const LIMIT: usize = 1024;
@@ -52,7 +53,7 @@ impl Frames {
         }
     }
 
-    fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.bytes.clear();
         self.ends.clear();
         self.next = 0;
@@ -145,6 +146,15 @@ impl Shared {
         let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
     }
 
+    fn stats(&self) -> PortStats {
+        let Self { sent, received, lost, .. } = self;
+        PortStats {
+            sent: sent.load(Ordering::Relaxed),
+            received: received.load(Ordering::Relaxed),
+            lost: lost.load(Ordering::Relaxed),
+        }
+    }
+
     fn set_link(&self, up: bool, trouble: impl FnOnce(&mut Option<String>)) {
         let mut state = lock(&self.state);
         let changed = self.flags.link.swap(up, Ordering::SeqCst) != up;
@@ -171,6 +181,12 @@ impl Outside {
     /// The port was dropped: the thread is to end.
     pub(crate) fn stopped(&self) -> bool {
         self.shared.stop.load(Ordering::SeqCst)
+    }
+
+    /// What the port has moved so far.
+    #[cfg(feature = "nat")]
+    pub(crate) fn stats(&self) -> PortStats {
+        self.shared.stats()
     }
 
     /// Takes all that the card has sent into `out`, which is empty. `false`: there was nothing, and the bell rings for what comes.
@@ -209,9 +225,13 @@ impl Outside {
         PollFd::new(&self.bell, PollFlags::IN)
     }
 
-    /// Waits for one of `fds`, or until time is up.
-    pub(crate) fn poll(&self, fds: &mut [PollFd<'_>], limit: Option<&Timespec>) -> io::Result<()> {
-        match poll(fds, limit) {
+    /// Waits for one of `fds`, or until time is up (an hour at most).
+    pub(crate) fn poll(&self, fds: &mut [PollFd<'_>], limit: Option<Duration>) -> io::Result<()> {
+        let limit = limit.map(|time| Timespec {
+            tv_sec: time.as_secs().min(3600) as i64,
+            tv_nsec: i64::from(time.subsec_nanos()),
+        });
+        match poll(fds, limit.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
@@ -246,16 +266,15 @@ impl Outside {
         self.shared.sent.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A frame was lost.
-    pub(crate) fn lost(&self) {
-        self.shared.lost.fetch_add(1, Ordering::Relaxed);
+    /// Frames were lost.
+    pub(crate) fn lost(&self, frames: usize) {
+        self.shared.lost.fetch_add(frames as u64, Ordering::Relaxed);
     }
 
     /// Waits until the bell rings or time is up.
-    pub(crate) fn wait(&self, time: std::time::Duration) {
-        let limit = Timespec { tv_sec: time.as_secs() as i64, tv_nsec: i64::from(time.subsec_nanos()) };
+    pub(crate) fn wait(&self, time: Duration) {
         // Too early is no harm: the caller looks and comes back.
-        let _ = self.poll(&mut [self.bell()], Some(&limit));
+        let _ = self.poll(&mut [self.bell()], Some(time));
     }
 }
 
@@ -293,12 +312,7 @@ impl HostPort {
 
     /// What it has moved so far.
     pub fn stats(&self) -> PortStats {
-        let Shared { sent, received, lost, .. } = &*self.shared;
-        PortStats {
-            sent: sent.load(Ordering::Relaxed),
-            received: received.load(Ordering::Relaxed),
-            lost: lost.load(Ordering::Relaxed),
-        }
+        self.shared.stats()
     }
 
     /// Why there is no link, if there is none or it is being looked for.
@@ -445,7 +459,7 @@ mod tests {
         port.set_waker(Arc::new(move || tell.send(()).unwrap()));
         assert!(port.link());
         end.send(()).unwrap();
-        told.recv_timeout(std::time::Duration::from_secs(20)).unwrap();
+        told.recv_timeout(Duration::from_secs(20)).unwrap();
         assert!(!port.link());
         assert_eq!(port.send(VmInstant::ZERO, &[0; 60]), Sent::Taken);
         assert_eq!(port.stats().lost, 1);

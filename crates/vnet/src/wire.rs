@@ -125,6 +125,11 @@ impl Arp {
     }
 }
 
+/// Whether an IPv4 packet is a piece of a datagram: more come, or it is not the first.
+pub(crate) fn is_fragment(packet: &[u8]) -> bool {
+    be16(packet, 6).is_some_and(|place| place & 0x3fff != 0)
+}
+
 /// An IPv4 packet taken apart.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ipv4<'a> {
@@ -143,8 +148,7 @@ impl<'a> Ipv4<'a> {
         if first >> 4 != 4 || header < IPV4_HEADER || total < header || packet.len() < total {
             return None;
         }
-        // More fragments, or an offset.
-        if be16(packet, 6)? & 0x3fff != 0 || sum(&[&packet[..header]]) != 0xffff {
+        if is_fragment(packet) || sum(&[&packet[..header]]) != 0xffff {
             return None;
         }
         Some(Self {

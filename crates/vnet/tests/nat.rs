@@ -670,6 +670,7 @@ fn frames_that_pretend_are_dropped() {
         bad[at] ^= bit;
         nat.frame(VmInstant::ZERO, &bad, &mut out);
     }
+    assert_eq!(nat.stats().fragments, 1);
     for frame in [
         nat_world::udp(&nat, (GUEST, 0), mac(1), (OUTSIDE, 80), b"x"),
         nat_world::syn(&nat, (GUEST, 0), mac(1), (OUTSIDE, 80)),

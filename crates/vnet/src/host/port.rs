@@ -1,9 +1,15 @@
 //! A port over a link: a stream, a TAP interface or a packet socket.
 
-use crate::threaded::{Frames, HostPort, Outside};
+#[cfg(any(feature = "tap", feature = "external", test))]
+use crate::threaded::HostPort;
+use crate::threaded::{Frames, Outside};
 use rustix::event::{PollFd, PollFlags};
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
+
+/// A link that takes nothing for so long loses what is sent, as a wire does, until it takes again: a card that cannot send at all would be thought broken.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A way out of the process that does not block.
 pub(super) trait Link: Send {
@@ -31,6 +37,7 @@ pub(super) fn serve(outside: &Outside, link: &mut dyn Link) -> io::Result<()> {
 
 fn carry(outside: &Outside, link: &mut dyn Link, out: &mut Frames) -> io::Result<()> {
     let mut fresh = Frames::default();
+    let mut blocked_at = None;
     while !outside.stopped() {
         let mut blocked = false;
         while !blocked && (!out.is_empty() || outside.take(out)) {
@@ -43,7 +50,7 @@ fn carry(outside: &Outside, link: &mut dyn Link, out: &mut Frames) -> io::Result
                     }
                     Err(error) => {
                         out.pop();
-                        outside.lost();
+                        outside.lost(1);
                         return Err(error);
                     }
                 }
@@ -51,12 +58,23 @@ fn carry(outside: &Outside, link: &mut dyn Link, out: &mut Frames) -> io::Result
             }
         }
         blocked |= !link.flush()?;
+        let mut limit = None;
+        if !blocked {
+            blocked_at = None;
+        } else if blocked_at.get_or_insert_with(Instant::now).elapsed() < PATIENCE {
+            limit = Some(PATIENCE);
+        } else {
+            while !out.is_empty() || outside.take(out) {
+                outside.lost(out.len());
+                out.clear();
+            }
+        }
         let mut flags = if blocked { PollFlags::OUT } else { PollFlags::empty() };
         if outside.give(&mut fresh) {
             flags |= PollFlags::IN;
         }
         let mut fds = [PollFd::from_borrowed_fd(link.fd(), flags), outside.bell()];
-        outside.poll(&mut fds, None)?;
+        outside.poll(&mut fds, limit)?;
         if fds[0].revents().intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL) {
             let result = link.read(&mut |frame| fresh.push(frame));
             outside.give(&mut fresh);
@@ -66,6 +84,7 @@ fn carry(outside: &Outside, link: &mut dyn Link, out: &mut Frames) -> io::Result
     Ok(())
 }
 
+#[cfg(any(feature = "tap", feature = "external", test))]
 impl HostPort {
     /// A port over a link that is there from the beginning and whose end is the end.
     pub(super) fn over(name: &str, mut link: impl Link + 'static) -> io::Result<Self> {
@@ -84,8 +103,6 @@ mod tests {
     use crate::{Arc, Mutex, lock};
     use slotone_bus::VmInstant;
     use slotone_net::{NetPort, Sent};
-    use std::time::Duration;
-
     /// A pair of sockets that hold a few frames.
     struct Wire(std::os::unix::net::UnixDatagram);
 
@@ -166,5 +183,31 @@ mod tests {
         drop(reader.join().unwrap());
         let stats = port.stats();
         assert_eq!((stats.sent, stats.received, stats.lost), (N.into(), N.into(), 0));
+    }
+
+    #[test]
+    fn a_link_that_takes_nothing_for_long_does_not_stop_the_card() {
+        use std::os::unix::net::UnixDatagram;
+        let (near, far) = UnixDatagram::pair().unwrap();
+        near.set_nonblocking(true).unwrap();
+        let mut port = HostPort::over("test", Wire(near)).unwrap();
+        let begun = Instant::now();
+        while port.stats().lost == 0 {
+            assert!(begun.elapsed() < PATIENCE * 10, "the card waits");
+            if port.send(VmInstant::ZERO, &[0; 4]) == Sent::Full {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+        assert!(begun.elapsed() >= PATIENCE);
+        // It takes again: what comes is what was sent last.
+        let mut frame = [0; 4];
+        far.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        loop {
+            assert_eq!(far.recv(&mut frame).unwrap(), 4);
+            port.send(VmInstant::ZERO, &(u32::MAX).to_le_bytes());
+            if u32::from_le_bytes(frame) == u32::MAX {
+                break;
+            }
+        }
     }
 }

@@ -251,4 +251,6 @@ pub struct NatStats {
     pub names: u64,
     /// Frames and datagrams that were dropped: not understood, of a wrong sender, or without room.
     pub dropped: u64,
+    /// Of these, fragments of guests' datagrams.
+    pub fragments: u64,
 }

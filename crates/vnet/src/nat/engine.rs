@@ -326,6 +326,7 @@ impl<H: Host> Nat<H> {
             ETHERTYPE_IPV4 => {
                 let Some(ip) = Ipv4::parse(ethernet.payload) else {
                     self.stats.dropped += 1;
+                    self.stats.fragments += u64::from(wire::is_fragment(ethernet.payload));
                     return;
                 };
                 if ip.protocol == PROTOCOL_UDP && be16(ip.payload, 2) == Some(DHCP) {

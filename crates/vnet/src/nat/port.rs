@@ -7,11 +7,11 @@ use crate::spec::NatSpec;
 use crate::station::{Outbox, Station};
 use crate::threaded::{Frames, HostPort, Outside};
 use crate::{Arc, Mutex, lock};
-use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::event::{PollFd, PollFlags};
 use slotone_bus::VmInstant;
 use slotone_net::{NetPort, Sent, Waker};
 use std::hash::{BuildHasher, Hasher};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Frames that are made before the card's side gets them.
 const BATCH: usize = 32;
@@ -75,8 +75,10 @@ fn serve(outside: &Outside, nat: &mut Nat<OsHost>, stats: &Mutex<NatStats>, tell
     let mut out = Outbox::new();
     let (mut frames, mut fresh) = (Frames::default(), Frames::default());
     let mut ids: Vec<SocketId> = Vec::new();
-    // Gives the frames that were made to the card; answers whether there is room for more.
-    let mut publish = |out: &mut Outbox| {
+    // Gives the card the frames that were made, after what is to be counted with them; answers whether there is room for more.
+    let mut publish = |nat: &Nat<OsHost>, out: &mut Outbox| {
+        let counted = nat.stats();
+        *lock(stats) = NatStats { dropped: counted.dropped + outside.stats().lost, ..counted };
         while let Some(frame) = out.pop() {
             fresh.push(&frame);
         }
@@ -88,15 +90,14 @@ fn serve(outside: &Outside, nat: &mut Nat<OsHost>, stats: &Mutex<NatStats>, tell
             nat.frame(now(), frame, &mut out);
             frames.pop();
             if out.len() >= BATCH {
-                publish(&mut out);
+                publish(nat, &mut out);
             }
         }
-        let mut room = publish(&mut out);
+        let mut room = publish(nat, &mut out);
         if room && nat.next_tick().is_some_and(|at| at <= now()) {
             nat.tick(now(), &mut out);
-            room = publish(&mut out);
+            room = publish(nat, &mut out);
         }
-        *lock(stats) = nat.stats();
         nat.events().into_iter().for_each(&mut *tell);
         let mut wait = u64::MAX;
         if more {
@@ -104,10 +105,6 @@ fn serve(outside: &Outside, nat: &mut Nat<OsHost>, stats: &Mutex<NatStats>, tell
         } else if let Some(at) = nat.next_tick().filter(|_| room) {
             wait = at.since(now());
         }
-        let limit = Timespec {
-            tv_sec: (wait / 1_000_000_000).min(3600) as i64,
-            tv_nsec: (wait % 1_000_000_000) as i64,
-        };
         ids.clear();
         let ready: Vec<SocketId> = {
             let mut fds = Vec::new();
@@ -120,7 +117,7 @@ fn serve(outside: &Outside, nat: &mut Nat<OsHost>, stats: &Mutex<NatStats>, tell
                 }
             }
             fds.push(outside.bell());
-            if outside.poll(&mut fds, Some(&limit)).is_err() {
+            if outside.poll(&mut fds, Some(Duration::from_nanos(wait))).is_err() {
                 continue;
             }
             let ready = fds.iter().zip(&ids).filter(|(fd, _)| !fd.revents().is_empty());
@@ -128,7 +125,7 @@ fn serve(outside: &Outside, nat: &mut Nat<OsHost>, stats: &Mutex<NatStats>, tell
         };
         for id in ready {
             nat.ready(now(), id, &mut out);
-            if !publish(&mut out) {
+            if !publish(nat, &mut out) {
                 break;
             }
         }
