@@ -152,7 +152,7 @@ pub(crate) struct Args {
     /// Wait for gdb
     #[arg(long, value_name = "ADDR")]
     pub(crate) gdb: Option<String>,
-    /// Print instructions, accesses, bytes and times as JSON at the end
+    /// Print instructions, accesses, bytes and times as JSON at the end; with --clock counted also a hash of the machine with all its disks
     #[arg(long, action = ArgAction::SetTrue)]
     pub(crate) stats: bool,
 }

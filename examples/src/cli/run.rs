@@ -8,7 +8,8 @@ use slotone_host::BackendSpec;
 use slotone_scsi::{Disk, DiskConfig};
 use slotone_vmm_core::vs2005::name;
 use slotone_vmm_core::{
-    ClockMode, DriveBay, LinuxImage, MachineBuilder, OnTripleFault, RunExit, VirtualServer2005, virtual_server_2005,
+    ClockMode, DriveBay, HostTime, LinuxImage, MachineBuilder, OnTripleFault, RunExit, VirtualServer2005,
+    virtual_server_2005,
 };
 use slotone_x86_cpu::CpuModel;
 
@@ -259,13 +260,24 @@ pub(crate) fn print_stats(session: &Session) -> Result<(), Failure> {
     let machine = &session.machine;
     let board = machine.stats();
     let wall = session.started.elapsed().as_secs_f64();
-    let hash =
-        machine.state_hash().map_err(|e| Failure::usage(format!("reading a disk for --stats: {e}")))?;
-    let hash: String = hash.iter().map(|b| format!("{b:02x}")).collect();
+    // No two runs with the host's clock are the same, and the hash takes seconds for each GB of disks.
+    let hash = match machine.clock() {
+        ClockMode::Real => None,
+        ClockMode::Counted => {
+            let hash = machine.state_hash().map_err(|e| Failure::usage(format!("--stats: {e}")))?;
+            Some(hash.iter().map(|b| format!("{b:02x}")).collect::<String>())
+        }
+    };
     let times = machine.devices().map(|(id, name)| (name, machine.host_time(id)));
     let devices: serde_json::Map<_, _> = times
         .filter(|(_, time)| time.calls > 0)
-        .map(|(name, time)| (name.to_string(), json!({ "calls": time.calls, "seconds": time.seconds })))
+        .map(|(name, HostTime { calls, seconds, thread_seconds, .. })| {
+            let mut device = json!({ "calls": calls, "seconds": seconds });
+            if thread_seconds > 0.0 {
+                device["thread_seconds"] = thread_seconds.into();
+            }
+            (name.to_string(), device)
+        })
         .collect();
     let stats = json!({
         "instructions": machine.retired(),
