@@ -29,6 +29,7 @@ use slotone_vnet::switch::{PortOptions, Switch};
 use self::report::{Report, Verdict};
 use super::args::{Args, TripleFaultArg};
 use super::failure::Failure;
+use super::network::Networks;
 use super::screen::Screen;
 use super::session::{End, Session};
 use super::{fault, run};
@@ -125,7 +126,7 @@ pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
     let transcript = String::from_utf8_lossy(session.transcript.as_deref().unwrap_or_default()).into_owned();
     let picture = take_picture(&session, args)?;
     if args.stats {
-        run::print_stats(&session)?;
+        run::print_stats(&session, &Networks::default())?;
     }
 
     let mut report = Report::new(&lines, &transcript);

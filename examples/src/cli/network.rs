@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex};
 
+use serde_json::{Value, json};
 use slotone_bus::VmInstant;
 use slotone_net::{MacAddress, NetPort, NotConnected};
 use slotone_tulip_nic::Tulip;
@@ -18,7 +19,7 @@ use slotone_vnet::dhcp::{self, DhcpSpec};
 use slotone_vnet::fault::{Faults, Faulty};
 use slotone_vnet::host;
 use slotone_vnet::mac;
-use slotone_vnet::nat::{NatPort, open_nat};
+use slotone_vnet::nat::{NatPort, NatStats, open_nat};
 use slotone_vnet::pcap::{Captured, Writer};
 use slotone_vnet::services::{FileServer, FileServerConfig};
 use slotone_vnet::spec::{NatSpec, NicMode};
@@ -82,6 +83,9 @@ type Capture = Arc<Mutex<Writer<BufWriter<File>>>>;
 /// A DHCP server that is on one of the machine's networks, and the file that keeps its leases.
 type Leases = (Arc<Mutex<dhcp::Server>>, Option<PathBuf>);
 
+/// What tells the counters of a card behind the host's connections.
+type NatCounters = Box<dyn Fn() -> NatStats>;
+
 /// The networks that the machine's cards are on.
 #[derive(Default)]
 pub(crate) struct Networks {
@@ -89,6 +93,7 @@ pub(crate) struct Networks {
     leases: Vec<Leases>,
     outside: bool,
     captures: Vec<(PathBuf, Capture)>,
+    nats: Vec<(&'static str, NatCounters)>,
 }
 
 impl std::fmt::Debug for Networks {
@@ -101,6 +106,29 @@ impl Networks {
     /// Whether a card is on a network that others outside this process can send on.
     pub(crate) fn lead_outside(&self) -> bool {
         self.outside
+    }
+
+    /// What the cards behind the host's own connections did, for `--stats`.
+    pub(crate) fn nat_stats(&self) -> Value {
+        let all = self.nats.iter().map(|(card, stats)| {
+            let nat = stats();
+            let stats = json!({
+                "connections": nat.connections,
+                "forwarded": nat.forwarded,
+                "failed": nat.failed,
+                "refused": nat.refused,
+                "given_up": nat.given_up,
+                "bytes_to_host": nat.to_host,
+                "bytes_to_guest": nat.to_guest,
+                "datagrams_out": nat.datagrams_out,
+                "datagrams_in": nat.datagrams_in,
+                "names": nat.names,
+                "dropped": nat.dropped,
+                "fragments": nat.fragments,
+            });
+            ((*card).to_string(), stats)
+        });
+        Value::Object(all.collect())
     }
 
     /// Plugs every card of the machine in.
@@ -137,7 +165,9 @@ impl Networks {
                 NicMode::Nat(spec) => {
                     let nats = args.nic[..i].iter().filter(|nic| matches!(nic.mode, NicMode::Nat(_)));
                     networks.outside = true;
-                    Box::new(nat(args, i, nats.count(), spec)?)
+                    let port = nat(args, i, nats.count(), spec)?;
+                    networks.nats.push((name::NICS[i], Box::new(port.watch())));
+                    Box::new(port)
                 }
                 mode => {
                     networks.outside = true;

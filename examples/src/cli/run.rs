@@ -20,6 +20,7 @@ use super::images::{self, Undo};
 use super::network::{self, Networks};
 use super::screen::{Keyboard, Screen};
 use super::session::{End, Session};
+use super::threads;
 
 /// Exit status when time is up.
 pub(crate) const TIME_UP: u8 = 124;
@@ -87,7 +88,7 @@ fn run_machine(args: &Args, undo: &mut Undo) -> Result<u8, Failure> {
     }
     networks.finish(session.machine.now())?;
     if args.stats {
-        print_stats(&session)?;
+        print_stats(&session, &networks)?;
     }
     Ok(status(args, end))
 }
@@ -256,7 +257,7 @@ fn set_blocks(builder: &mut MachineBuilder, args: &Args) {
     }
 }
 
-pub(crate) fn print_stats(session: &Session) -> Result<(), Failure> {
+pub(crate) fn print_stats(session: &Session, networks: &Networks) -> Result<(), Failure> {
     let machine = &session.machine;
     let board = machine.stats();
     let wall = session.started.elapsed().as_secs_f64();
@@ -296,6 +297,8 @@ pub(crate) fn print_stats(session: &Session) -> Result<(), Failure> {
         "frame_bytes": board.frame_bytes,
         "maps": board.maps,
         "devices": devices,
+        "nats": networks.nat_stats(),
+        "threads": threads::seconds(),
         "state_sha256": hash,
     });
     println!("{stats}");
