@@ -38,8 +38,9 @@ pub(crate) const REPNE: u8 = 16;
 /// The index of an absent base or index register: one that is always zero.
 pub(crate) const NO_REG: u8 = 8;
 
-/// One decoded instruction.
+/// One decoded instruction; none lies on two lines of the host's cache.
 #[derive(Clone, Copy)]
+#[repr(align(32))]
 pub(crate) struct Op {
     pub(crate) run: Handler,
     /// Immediate, or the displacement of a branch.
@@ -64,7 +65,7 @@ pub(crate) struct Op {
     pub(crate) link: u32,
 }
 
-const _: () = assert!(size_of::<Op>() <= 32);
+const _: () = assert!(size_of::<Op>() == 32 && size_of::<Block>() == 64);
 
 impl Op {
     #[inline(always)]
@@ -93,15 +94,17 @@ impl Op {
 pub(crate) struct Link {
     /// Linear address that it was found for.
     pub(crate) linear: u32,
-    /// [`Core::epoch`](crate::state::Core::epoch) when it was found; [`Core::page_epoch`](crate::state::Core::page_epoch)
-    /// if the target is on the block's own page; 0 for none.
+    /// [`Core::epoch`](crate::state::Core::epoch) when it was found; [`Core::global_epoch`](crate::state::Core::global_epoch)
+    /// if the target is on a global page, [`Core::page_epoch`](crate::state::Core::page_epoch) if it is on the block's own
+    /// page; 0 for none.
     pub(crate) epoch: u32,
     pub(crate) block: u32,
 }
 
 const NO_LINK: Link = Link { linear: 0, epoch: 0, block: 0 };
 
-/// A run of instructions on one page.
+/// A run of instructions on one page. Going from one to the next touches one line of the host's cache.
+#[repr(align(64))]
 pub(crate) struct Block {
     pub(crate) first: u32,
     pub(crate) count: u32,
@@ -291,15 +294,14 @@ impl BlockCache {
         self.straddlers.fill_with(|| None);
     }
 
-    /// The instruction on two pages that was decoded at this key, with this second page.
-    pub(crate) fn straddler(&self, key: u64, second: u32, page_epoch: u32) -> Option<&Op> {
+    /// The instruction on two pages that was decoded at this key, if neither was written to.
+    pub(crate) fn straddler(&self, key: u64, page_epoch: u32) -> Option<&Straddler> {
         let s = self.straddlers[bucket(key) % STRADDLERS].as_ref()?;
         let valid = s.key == key
-            && s.second == second
             && s.page_epoch == page_epoch
             && s.pages[0].generation() == s.generations[0]
             && s.pages[1].generation() == s.generations[1];
-        valid.then_some(&s.op)
+        valid.then_some(s)
     }
 
     pub(crate) fn remember_straddler(&mut self, straddler: Straddler) {
@@ -307,7 +309,7 @@ impl BlockCache {
         self.straddlers[at] = Some(straddler);
     }
 
-    /// The block last seen at a linear address, valid or not, and the epoch it was seen in.
+    /// The block last seen at a linear address, valid or not, and the epoch it was seen in, or that of global pages.
     #[inline(always)]
     pub(crate) fn jump(&self, linear: u32, mode: u16) -> Option<(u32, u32)> {
         let j = &self.jumps[jump_slot(linear)];

@@ -34,13 +34,16 @@ impl Core {
     }
 
     pub(crate) fn set_debug_register(&mut self, n: usize, v: u32) {
+        let watched = self.dr[7] & 0xFF != 0;
         self.dr[n] = match n {
             6 => v & 0xE00F | 0xFFFF_0FF0,
             7 => v & 0xFFFF_2BFF | 0x400,
             _ => v,
         };
         // Pages with breakpoints leave the fast path.
-        self.flush_tlb(true);
+        if watched || self.dr[7] & 0xFF != 0 {
+            self.flush_tlb(true);
+        }
         self.poke();
     }
 

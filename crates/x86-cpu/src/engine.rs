@@ -74,7 +74,8 @@ pub(crate) fn run(core: &mut Core, cache: &mut BlockCache, pins: &mut Pins<'_>, 
         }
         let linear = core.seg[CS].base.wrapping_add(core.eip);
         let link = &cache.links[slot as usize];
-        if link.linear == linear && (link.epoch == core.page_epoch || link.epoch == core.epoch) {
+        let e = link.epoch;
+        if link.linear == linear && (e == core.page_epoch || e == core.global_epoch || e == core.epoch) {
             let next = &cache.blocks[link.block as usize];
             if next.code.generation() == next.generation && Front::fits(core, next.bytes) {
                 id = link.block;
@@ -123,7 +124,7 @@ fn find_and_link(
     if cache.clears == clears {
         // Same page: what led to the one leads to the other, whatever happens to the tables.
         let same_page = core.mode & mode::FLAT_CS != 0 && (start ^ linear) >> 12 == 0;
-        let epoch = if same_page { core.page_epoch } else { core.epoch };
+        let epoch = if same_page { core.page_epoch } else { core.epoch_of(linear) };
         cache.links[slot as usize] = Link { linear, epoch, block: next };
     }
     Some(next)

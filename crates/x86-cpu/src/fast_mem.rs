@@ -11,7 +11,7 @@ use std::ptr::NonNull;
 
 /// Entries of one part: supervisor, user, and the one never filled that sends every access of a program under
 /// alignment checks the slow way.
-pub(crate) const TLB_SIZE: usize = 1024;
+pub(crate) const TLB_SIZE: usize = 4096;
 /// Entries of all parts, a power of two.
 pub(crate) const TLB_ALL: usize = 4 * TLB_SIZE;
 /// The part for supervisor accesses.

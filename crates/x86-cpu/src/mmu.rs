@@ -61,6 +61,8 @@ pub(crate) struct TlbInfo {
     global: bool,
     /// Part of a large page.
     large: bool,
+    /// The place is in [`Core::tlb_locals`].
+    listed: bool,
 }
 
 struct Walk {
@@ -341,10 +343,16 @@ impl Core {
         if info.tag == tag && info.frame != frame {
             // The guest changed its tables without a flush, and a first write has found out: code goes on from there too, the
             // rest of the running block included, wherever the run happens to be cut.
-            self.next_epoch();
+            self.next_epoch(true);
             self.poke();
         }
-        self.tlb_info[index] = TlbInfo { tag, frame, writable, global, large };
+        if global {
+            self.tlb_globals = true;
+        } else if !info.listed {
+            self.tlb_locals.push(index as u16);
+        }
+        let listed = info.listed || !global;
+        self.tlb_info[index] = TlbInfo { tag, frame, writable, global, large, listed };
         if large {
             let region = linear as usize >> 22;
             self.large_regions[region / 32] |= 1 << (region % 32);
@@ -464,30 +472,51 @@ impl Core {
         Ok(Walk { frame, writable: may_write && dirty, global, large })
     }
 
-    fn next_epoch(&mut self) {
-        self.epoch = ((self.epoch + 1) & (PAGE_EPOCH - 1)).max(1);
+    fn next_epoch(&mut self, globals: bool) {
+        self.epoch = ((self.epoch + 1) & (GLOBAL_EPOCH - 1)).max(1);
+        if globals {
+            self.global_epoch = self.global_epoch.wrapping_add(1) & (GLOBAL_EPOCH - 1) | GLOBAL_EPOCH;
+        }
+    }
+
+    /// The epoch that lasts as long as the translation of this address for a fetch at the current privilege level, as far as
+    /// the TLB knows.
+    pub(crate) fn epoch_of(&self, linear: u32) -> u32 {
+        let info = &self.tlb_info[tlb_index(self.fetch_part(), linear)];
+        let global = info.global && info.tag == (linear & !0xFFF | 1);
+        if global { self.global_epoch } else { self.epoch }
+    }
+
+    fn fetch_part(&self) -> usize {
+        if self.part == PART_SYSTEM { PART_SYSTEM } else { PART_USER }
     }
 
     /// Empties the TLB, of global pages only if told.
     pub(crate) fn flush_tlb(&mut self, globals: bool) {
-        self.next_epoch();
-        if globals || self.cr4 & CR4_PGE == 0 {
+        let all = globals || self.cr4 & CR4_PGE == 0;
+        self.next_epoch(all);
+        if all && self.tlb_globals {
             self.tlb.flush();
             self.tlb_info[..PART_ALIGNED].fill(TlbInfo::default());
-            self.large_regions = [0; 32];
-            return;
+            self.tlb_locals.clear();
+            self.tlb_globals = false;
         }
-        for (i, info) in self.tlb_info.iter_mut().enumerate().take(PART_ALIGNED) {
-            if info.tag != 0 && !info.global {
-                *info = TlbInfo::default();
-                self.tlb.clear(i);
+        for index in self.tlb_locals.drain(..).map(usize::from) {
+            if self.tlb_info[index].global {
+                self.tlb_info[index].listed = false;
+            } else {
+                self.tlb_info[index] = TlbInfo::default();
+                self.tlb.clear(index);
             }
+        }
+        if all {
+            self.large_regions = [0; 32];
         }
     }
 
     /// INVLPG.
     pub(crate) fn invalidate_page(&mut self, linear: u32) {
-        self.next_epoch();
+        self.next_epoch(true);
         for part in [PART_SYSTEM, PART_USER] {
             let index = tlb_index(part, linear);
             if self.tlb_info[index].tag >> 12 == linear >> 12 {
@@ -508,15 +537,15 @@ impl Core {
     }
 
     fn drop_entry(&mut self, index: usize) {
-        self.tlb_info[index] = TlbInfo::default();
+        let listed = self.tlb_info[index].listed;
+        self.tlb_info[index] = TlbInfo { listed, ..TlbInfo::default() };
         self.tlb.clear(index);
     }
 
     /// Whether the TLB still holds this translation for a fetch at the current privilege level.
     #[inline]
     pub(crate) fn still_maps(&self, linear: u32, physical: u64) -> bool {
-        let part = if self.part == PART_SYSTEM { PART_SYSTEM } else { PART_USER };
-        let info = &self.tlb_info[tlb_index(part, linear)];
+        let info = &self.tlb_info[tlb_index(self.fetch_part(), linear)];
         info.tag == (linear & !0xFFF | 1) && u64::from(info.frame) == physical >> 12
     }
 
@@ -595,4 +624,4 @@ fn bus_width(at: u64, left: usize) -> usize {
     }
 }
 
-const _: () = assert!(TLB_ALL >= PART_ALIGNED + TLB_SIZE);
+const _: () = assert!(TLB_ALL >= PART_ALIGNED + TLB_SIZE && TLB_ALL <= 1 << 16);

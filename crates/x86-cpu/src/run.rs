@@ -185,7 +185,7 @@ impl Front {
         let linear = core.seg[CS].base.wrapping_add(core.eip);
         if let Some((id, epoch)) = cache.jump(linear, core.mode) {
             let block = &cache.blocks[id as usize];
-            if epoch == core.epoch
+            if (epoch == core.epoch || epoch == core.global_epoch)
                 && block.code.generation() == block.generation
                 && Self::fits(core, block.bytes)
             {
@@ -212,13 +212,13 @@ impl Front {
                 && core.still_maps(linear, block.key >> 16)
                 && cache.check(core, id)
             {
-                cache.remember_jump(linear, core.epoch, core.mode, id);
+                cache.remember_jump(linear, core.epoch_of(linear), core.mode, id);
                 return Some(id);
             }
         }
         match Self::locate(core, cache, pins, linear) {
             Ok(Code::Block(id)) => {
-                cache.remember_jump(linear, core.epoch, core.mode, id);
+                cache.remember_jump(linear, core.epoch_of(linear), core.mode, id);
                 Some(id)
             }
             Ok(Code::Single(op)) => {
@@ -249,6 +249,11 @@ impl Front {
                 cache.blocks[id as usize].page_epoch = core.page_epoch;
                 return Ok(Code::Block(id));
             }
+        }
+        if here < MAX_LEN
+            && let Some(op) = Self::known_straddler(core, cache, pins, linear, in_segment, key)?
+        {
+            return Ok(Code::Single(op));
         }
         let mut bytes = [0; MAX_BLOCK * MAX_LEN];
         let have = here.min(bytes.len());
@@ -283,6 +288,25 @@ impl Front {
         Ok(Code::Block(cache.insert(key, count, &bytes[..at], CodePage::new(page), core.page_epoch)))
     }
 
+    /// An instruction on two pages that was decoded before.
+    fn known_straddler(
+        core: &mut Core,
+        cache: &BlockCache,
+        pins: &mut Pins<'_>,
+        linear: u32,
+        in_segment: usize,
+        key: u64,
+    ) -> Fallible<Option<Op>> {
+        let Some(s) = cache.straddler(key, core.page_epoch) else { return Ok(None) };
+        let (second, op) = (s.second, s.op);
+        if usize::from(op.len) > in_segment {
+            return Ok(None);
+        }
+        let next = (linear | 0xFFF).wrapping_add(1);
+        let physical = core.translate_page(pins, core.part, next, false)?;
+        Ok((physical >> 12 == u64::from(second)).then_some(op))
+    }
+
     /// An instruction on two pages.
     fn fetch_straddler(
         core: &mut Core,
@@ -300,10 +324,6 @@ impl Front {
         }
         let physical = core.translate_page(pins, core.part, linear.wrapping_add(here as u32), false)?;
         let second = (physical >> 12) as u32;
-        let known = cache.straddler(key, second, core.page_epoch);
-        if let Some(op) = known.filter(|op| usize::from(op.len) <= in_segment) {
-            return Ok(Code::Single(*op));
-        }
         let Some(next) = core.phys.page(pins.bus, second).read.clone() else {
             return Self::fetch_single(core, pins, linear, in_segment);
         };

@@ -51,8 +51,10 @@ pub(crate) const CR4_PCE: u32 = 1 << 8;
 pub(crate) const CR4_OSFXSR: u32 = 1 << 9;
 pub(crate) const CR4_OSXMMEXCPT: u32 = 1 << 10;
 
-/// Bit of [`Core::page_epoch`] that [`Core::epoch`] never has.
+/// Bit of [`Core::page_epoch`] that the other epochs never have.
 pub(crate) const PAGE_EPOCH: u32 = 1 << 31;
+/// Bit of [`Core::global_epoch`] that [`Core::epoch`] never has.
+pub(crate) const GLOBAL_EPOCH: u32 = 1 << 30;
 
 /// Block mode bits: what the decoder takes for granted of the processor's state.
 pub(crate) mod mode {
@@ -109,7 +111,9 @@ pub(crate) struct Core {
     pub(crate) tlb: Tlb,
     /// Changes whenever a translation may have: links and jump-cache entries carry it.
     pub(crate) epoch: u32,
-    /// The same for physical pages; the top bit tells the two apart.
+    /// Changes whenever a translation of a global page may have: code there is found again after a load of CR3.
+    pub(crate) global_epoch: u32,
+    /// The same for physical pages; the top bits tell the three apart.
     pub(crate) page_epoch: u32,
     pub(crate) mode: u16,
     /// Something needs the run loop's eye before the next block.
@@ -163,6 +167,10 @@ pub(crate) struct Core {
     pub(crate) a20_mask: u64,
     pub(crate) phys: PhysMap,
     pub(crate) tlb_info: Box<[TlbInfo; TLB_ALL]>,
+    /// Places in the TLB that were filled since it was last emptied, those of global pages only left out.
+    pub(crate) tlb_locals: Vec<u16>,
+    /// Whether a global page may be in the TLB.
+    pub(crate) tlb_globals: bool,
     /// One bit for each 4 MiB of linear addresses that may have a large page in the TLB.
     pub(crate) large_regions: [u32; 32],
     /// The handler that aborted had already set EIP to where the exception belongs (in another task).
@@ -233,6 +241,7 @@ impl Core {
             part: PART_SYSTEM,
             tlb: Tlb::new(),
             epoch: 1,
+            global_epoch: GLOBAL_EPOCH,
             page_epoch: PAGE_EPOCH,
             mode: 0,
             attention: true,
@@ -270,6 +279,8 @@ impl Core {
             a20_mask: u64::MAX,
             phys: PhysMap::default(),
             tlb_info: Box::new([TlbInfo::default(); TLB_ALL]),
+            tlb_locals: Vec::new(),
+            tlb_globals: false,
             large_regions: [0; 32],
             eip_exact: false,
             limit: 0,
