@@ -429,14 +429,14 @@ pub(super) fn stepped(aic: Aic7870, program: &[u8], script: &Script) {
     for operation in &script.operations {
         match operation {
             Operation::Write { window: 1 | 2, offset, data } => {
-                for (byte, at) in data.iter().zip(*offset..) {
-                    bench.host_write(at as u8, *byte);
+                for (n, byte) in data.iter().enumerate() {
+                    bench.host_write((*offset as u8).wrapping_add(n as u8), *byte);
                 }
                 bench.carry();
             }
             Operation::Read { window: 1 | 2, offset, len } => {
-                for at in 0..u32::from(*len) {
-                    let register = (offset + at) as u8;
+                for n in 0..*len {
+                    let register = (*offset as u8).wrapping_add(n as u8);
                     if register == STACK {
                         continue;
                     }

@@ -270,7 +270,7 @@ impl Adapter {
             r::STCNT0..=r::STCNT2 => self.s.stcnt.to_le_bytes()[usize::from(address - r::STCNT0)],
             r::SSTAT0 => self.sstat0(),
             r::SSTAT1 => self.sstat1(),
-            r::SSTAT2 | r::SSTAT3 | r::SELTIMER | r::SCSIDATH | r::SCSIBUSH => 0,
+            r::SSTAT2 | r::SSTAT3 | r::SELTIMER | r::SCSIBUSH => 0,
             r::SCSIBUSL => self.s.bus_data,
             r::SHADDR0..=r::SHADDR3 => self.s.shaddr.to_le_bytes()[usize::from(address - r::SHADDR0)],
             r::SEECTL => {
@@ -449,7 +449,9 @@ impl Adapter {
                     self.s.selection_over = false;
                 }
             }
-            r::SIMODE0 | r::SIMODE1 | r::SLEEPCTL | r::SELID | r::SFUNCT => self.set_file(address, value),
+            r::SIMODE0 | r::SIMODE1 | r::SCSIDATH | r::SLEEPCTL | r::SELID | r::SFUNCT => {
+                self.set_file(address, value);
+            }
             r::SEECTL => {
                 self.set_file(
                     address,
@@ -485,6 +487,7 @@ impl Adapter {
             r::DSPCISTATUS => self.set_file(address, value & 0xc0),
             r::HCNTRL => self.write_host_control(value),
             r::SCBPTR => self.s.select_page(value),
+            r::INTSTAT if who == Who::Host => {}
             r::INTSTAT => self.write_interrupt_status(value),
             r::ERROR => self.clear_interrupts(value),
             r::DFCNTRL => self.write_fifo_control(value),

@@ -71,6 +71,70 @@ fn values_after_reset() {
     }
 }
 
+/// The bits that stay as they are written, register by register; what is storage alone keeps every value.
+#[test]
+fn what_is_kept() {
+    let mut board = board();
+    let kept = [
+        (0x02, 0xff),
+        (0x04, 0xff),
+        (0x05, 0xff),
+        (0x07, 0xff),
+        (0x08, 0xff),
+        (0x0a, 0xff),
+        (0x0f, 0xff),
+        (0x10, 0xff),
+        (0x11, 0xff),
+        (0x19, 0xff),
+        (0x1a, 0xff),
+        (0x1c, 0xff),
+        (0x1f, 0xe0),
+        (0x20, 0xff),
+        (0x5f, 0xff),
+        (0x60, 0xbd),
+        (0x62, 0xff),
+        (0x63, 0x01),
+        (0x64, 0xff),
+        (0x65, 0xff),
+        (0x66, 0xff),
+        (0x67, 0xff),
+        (0x68, 0x81),
+        (0x84, 0xf0),
+        (0x85, 0x03),
+        (0x86, 0xc0),
+        (0x88, 0xff),
+        (0x8b, 0xff),
+        (0x8c, 0xff),
+        (0x8e, 0xff),
+        (0x90, 0xff),
+        (0x93, 0x7c),
+        (0x95, 0xff),
+        (0x96, 0xff),
+        (0x97, 0xff),
+        (0x98, 0xff),
+        (0x9a, 0x9f),
+        (0x9f, 0xff),
+    ];
+    board.config_write(0x04, &[2, 0]);
+    for (register, mask) in kept {
+        let (before, other) = (board.get(register), board.get(0x5e));
+        for value in [0x00, 0x55, 0xaa, 0xff] {
+            board.set(register, value);
+            let got = board.get(register);
+            // Copies of PCI's bits in the rest.
+            assert_eq!(got & mask, value & mask, "register {register:02x}");
+            assert_eq!(got & !mask, before & !mask, "register {register:02x}");
+        }
+        board.set(register, before);
+        assert_eq!(board.get(0x5e), other);
+    }
+    for register in [0x0d, 0x0e, 0x12, 0x13, 0x18, 0x69, 0x6a, 0x6b, 0x80, 0x81, 0x82, 0x83, 0x92, 0x94] {
+        let before = board.get(register);
+        board.set(register, 0x5a);
+        assert_eq!(board.get(register), before, "register {register:02x} is read-only");
+    }
+}
+
 #[test]
 fn chip_reset_keeps_memories() {
     let mut board = board();
@@ -234,6 +298,8 @@ fn small_wonders() {
     assert_eq!(board.get(0x60) & 0x40, 0, "PAUSEDIS is the sequencer's");
     board.set(0x1f, 0);
     assert_eq!(board.get(0x1f), 0);
+    board.set(0x91, 0xff);
+    assert_eq!(board.get(0x91), 0, "INTSTAT is the sequencer's to write");
 }
 
 #[test]

@@ -5,7 +5,9 @@ use crate::{Command, Reply, Sense, opcode};
 /// INQUIRY says that nothing can be there, REQUEST SENSE says so in its data, REPORT LUNS tells of unit 0; the rest fails.
 pub(crate) fn command(command: &Command) -> Reply {
     let reply = match command.opcode() {
-        opcode::INQUIRY if command.cdb[1] & 3 != 0 || command.cdb[2] != 0 => Err(Sense::INVALID_FIELD),
+        opcode::INQUIRY if command.cdb[1] & 3 != 0 || command.cdb[2] != 0 => {
+            Err(Sense::INVALID_FIELD.at(2 - usize::from(command.cdb[1] & 3 != 0)))
+        }
         opcode::INQUIRY => {
             let mut data = vec![b' '; 36];
             data[..8].copy_from_slice(&[0x7f, 0, 0, 2, 31, 0, 0, 0]);
@@ -22,13 +24,13 @@ pub(crate) fn command(command: &Command) -> Reply {
 pub(crate) fn report_luns(command: &Command) -> Result<Reply, Sense> {
     let allocated = command.u32(6) as usize;
     if allocated < 16 {
-        return Err(Sense::INVALID_FIELD);
+        return Err(Sense::INVALID_FIELD.at(6));
     }
     // Select report: all units, well-known units (there are none), or both.
     let data = match command.cdb[2] {
         0 | 2 => vec![0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
         1 => vec![0; 8],
-        _ => return Err(Sense::INVALID_FIELD),
+        _ => return Err(Sense::INVALID_FIELD.at(2)),
     };
     Ok(Reply::data_in(data, allocated))
 }

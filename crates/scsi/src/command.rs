@@ -3,7 +3,7 @@
 use slotone_block::Outcome;
 use slotone_bus::state::{Encode, StateError, StateReader, StateWriter};
 
-use crate::Sense;
+use crate::{Sense, opcode};
 
 /// Initiators that a target tells apart: as many as a wide bus has addresses.
 pub const INITIATORS: usize = 16;
@@ -47,11 +47,12 @@ impl Command {
         self.cdb[0]
     }
 
-    /// NACA or LINK of the control byte (SPC-2, 4.3.6): neither an auto contingent allegiance nor linked commands are there. What a code that
+    /// Refuses NACA and LINK of the control byte (SPC-2, 4.3.6): neither an auto contingent allegiance nor linked commands are there. What a code that
     /// nobody knows has for a last byte nobody knows either.
-    pub(crate) fn asks_for_more(&self) -> bool {
-        let control = self.cdb[crate::opcode::cdb_len(self.opcode()) - 1];
-        crate::opcode::name(self.opcode()).is_some() && control & 0x05 != 0
+    pub(crate) fn control(&self) -> Result<(), Sense> {
+        let at = opcode::cdb_len(self.opcode()) - 1;
+        let asks = opcode::name(self.opcode()).is_some() && self.cdb[at] & 0x05 != 0;
+        if asks { Err(Sense::INVALID_FIELD.at(at)) } else { Ok(()) }
     }
 
     pub(crate) fn nexus(&self) -> u8 {

@@ -40,7 +40,7 @@ impl Inquiry<'_> {
         let data = match (cdb[1] & 3, cdb[2]) {
             (0, 0) => self.standard(),
             (1, page) => self.vital_product_data(page)?,
-            _ => return Err(Sense::INVALID_FIELD),
+            _ => return Err(Sense::INVALID_FIELD.at(if cdb[1] & 2 != 0 { 1 } else { 2 })),
         };
         Ok(Reply::data_in(data, usize::from(command.u16(3))))
     }
@@ -86,7 +86,7 @@ impl Inquiry<'_> {
             }
             page => {
                 let found = self.pages.iter().find(|(code, _)| *code == page);
-                found.ok_or(Sense::INVALID_FIELD)?.1.clone()
+                found.ok_or(Sense::INVALID_FIELD.at(2))?.1.clone()
             }
         };
         let [high, low] = (content.len() as u16).to_be_bytes();

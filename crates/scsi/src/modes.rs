@@ -59,7 +59,7 @@ pub(crate) fn sense(
     let (control, code, subpage) = (cdb[2] >> 6, cdb[2] & 0x3f, cdb[3]);
     let all = code == 0x3f;
     if !(subpage == 0 || subpage == 0xff && all) {
-        return Err(Sense::INVALID_FIELD);
+        return Err(Sense::INVALID_FIELD.at(3));
     }
     if control == 3 {
         return Err(Sense::SAVING_NOT_SUPPORTED);
@@ -73,7 +73,7 @@ pub(crate) fn sense(
     }
     // Page 0, vendor-specific, is what Windows asks for to get the header alone; other pages must be there.
     if content.is_empty() && code != 0 {
-        return Err(Sense::INVALID_FIELD);
+        return Err(Sense::INVALID_FIELD.at(2));
     }
     let long = ten && cdb[1] & 0x10 != 0;
     let descriptor = match descriptors {
@@ -109,7 +109,7 @@ fn allocated(command: &Command) -> usize {
 /// MODE SELECT: asks for its parameter list. Pages are in the standard's format and cannot be saved.
 pub(crate) fn select(command: &Command) -> Result<Reply, Sense> {
     if command.cdb[1] & 0x11 != 0x10 {
-        return Err(Sense::INVALID_FIELD);
+        return Err(Sense::INVALID_FIELD.at(1));
     }
     Ok(match allocated(command) {
         0 => Reply::Good,
@@ -119,6 +119,8 @@ pub(crate) fn select(command: &Command) -> Result<Reply, Sense> {
 
 /// What a parameter list says.
 pub(crate) struct Select {
+    /// Bytes of the header, behind which the block descriptor is.
+    pub(crate) header: usize,
     /// Number of blocks and their length.
     pub(crate) descriptor: Option<(u64, u32)>,
     /// The pages as they shall be.
@@ -142,25 +144,26 @@ pub(crate) fn parse(command: &Command, data: &[u8], current: Vec<Page>) -> Resul
         // The top byte is a density code or, since SBC-2, the top of the number; neither 0 nor a length has it.
         (8, false) => Some((u64::from(word(0)), word(4) & 0xff_ffff)),
         (16, true) => Some((u64::from(word(0)) << 32 | u64::from(word(4)), word(12))),
-        _ => return Err(Sense::INVALID_PARAMETER),
+        _ => return Err(Sense::INVALID_PARAMETER.at(if ten { 6 } else { 3 })),
     };
     let mut pages = Vec::new();
     while let [code, len, tail @ ..] = rest {
+        let at = data.len() - rest.len();
         let page = current.iter().find(|page| page.code == code & 0x3f && code & 0x40 == 0);
-        let page = page.ok_or(Sense::INVALID_PARAMETER)?;
+        let page = page.ok_or(Sense::INVALID_PARAMETER.at(at))?;
         if usize::from(*len) != page.content.len() {
-            return Err(Sense::INVALID_PARAMETER);
+            return Err(Sense::INVALID_PARAMETER.at(at + 1));
         }
         let (content, tail) = tail.split_at_checked(usize::from(*len)).ok_or(Sense::PARAMETER_LIST_LENGTH)?;
         let fixed = content.iter().zip(&page.content).zip(&page.changeable);
-        if fixed.into_iter().any(|((new, old), mask)| (new ^ old) & !mask != 0) {
-            return Err(Sense::INVALID_PARAMETER);
+        if let Some(n) = fixed.into_iter().position(|((new, old), mask)| (new ^ old) & !mask != 0) {
+            return Err(Sense::INVALID_PARAMETER.at(at + 2 + n));
         }
         pages.push(Page { content: content.to_vec(), ..page.clone() });
         rest = tail;
     }
     match rest {
-        [] => Ok(Select { descriptor, pages }),
+        [] => Ok(Select { header: header.len(), descriptor, pages }),
         _ => Err(Sense::PARAMETER_LIST_LENGTH),
     }
 }

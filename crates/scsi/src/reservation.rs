@@ -22,7 +22,7 @@ pub(crate) fn command(holder: &mut Option<u8>, command: &Command) -> Result<Repl
     let ten = matches!(command.opcode(), opcode::RESERVE_10 | opcode::RELEASE_10);
     // Third parties and, in the 6-byte form, extents.
     if command.cdb[1] & if ten { 0x13 } else { 0x11 } != 0 {
-        return Err(Sense::INVALID_FIELD);
+        return Err(Sense::INVALID_FIELD.at(1));
     }
     if matches!(command.opcode(), opcode::RESERVE_6 | opcode::RESERVE_10) {
         *holder = Some(command.nexus());

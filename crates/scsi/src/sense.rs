@@ -64,9 +64,11 @@ pub struct Sense {
     pub ascq: u8,
     /// INFORMATION field: the logical block the sense is about; sets VALID.
     pub information: Option<u64>,
+    /// FIELD POINTER: the byte of the command block or, with 26h, of the parameter list that is at fault; sets SKSV.
+    pub field: Option<u16>,
 }
 
-slotone_bus::encode_fields!(Sense { key, asc, ascq, information });
+slotone_bus::encode_fields!(Sense { key, asc, ascq, information, field });
 
 impl Sense {
     pub(crate) const INCOMPATIBLE_MEDIUM: Self = Self::new(SenseKey::IllegalRequest, 0x30, 0x02);
@@ -94,9 +96,21 @@ impl Sense {
     pub(crate) const DEVICE_RESET: Self = Self::new(SenseKey::UnitAttention, 0x29, 0x03);
     pub(crate) const MODE_CHANGED: Self = Self::new(SenseKey::UnitAttention, 0x2a, 0x01);
 
-    /// Sense without an INFORMATION field.
+    /// Sense without an INFORMATION field and a FIELD POINTER.
     pub const fn new(key: SenseKey, asc: u8, ascq: u8) -> Self {
-        Self { key, asc, ascq, information: None }
+        Self { key, asc, ascq, information: None, field: None }
+    }
+
+    /// Byte `at` is the one at fault.
+    pub(crate) fn at(self, at: usize) -> Self {
+        Self { field: u16::try_from(at).ok(), ..self }
+    }
+
+    /// The sense-key specific bytes: SKSV, C/D and the byte at fault.
+    fn sense_key_specific(self) -> Option<[u8; 3]> {
+        let [high, low] = self.field?.to_be_bytes();
+        let in_command = if self.asc == 0x26 { 0 } else { 0x40 };
+        Some([0x80 | in_command, high, low])
     }
 
     /// Fixed-format sense data, 18 bytes (SPC-2, 7.20.2). An INFORMATION field that does not fit into 32 bits is left out.
@@ -111,16 +125,25 @@ impl Sense {
         bytes[7] = 10;
         bytes[12] = self.asc;
         bytes[13] = self.ascq;
+        if let Some(specific) = self.sense_key_specific() {
+            bytes[15..].copy_from_slice(&specific);
+        }
         bytes
     }
 
-    /// Descriptor-format sense data, 8 or 20 bytes (SPC-3, 4.5.2).
+    /// Descriptor-format sense data, 8 to 28 bytes (SPC-3, 4.5.2).
     pub fn to_descriptor_bytes(self) -> Vec<u8> {
         let mut bytes = vec![0x72, self.key.code(), self.asc, self.ascq, 0, 0, 0, 0];
         if let Some(information) = self.information {
             bytes[7] = 12;
             bytes.extend([0, 10, 0x80, 0]);
             bytes.extend(information.to_be_bytes());
+        }
+        if let Some(specific) = self.sense_key_specific() {
+            bytes[7] += 8;
+            bytes.extend([2, 6, 0, 0]);
+            bytes.extend(specific);
+            bytes.push(0);
         }
         bytes
     }

@@ -145,6 +145,12 @@ fn table_of_contents() {
         [0, 10, 1, 1, 0, 0x14, 1, 0, 0, 0, 2, 0]
     );
     assert_eq!(check(&mut drive, &[0x43, 0, 0, 0, 0, 0, 2, 1, 0]), INVALID_FIELD);
+    assert_eq!(toc(&mut drive, 0, 2, 1), full);
+    assert_eq!(
+        check(&mut drive, &[0x43, 0, 2, 0, 0, 0, 2, 1, 0]),
+        INVALID_FIELD,
+        "there is no second session"
+    );
     assert_eq!(toc(&mut drive, 0, 5, 0), [0, 2, 0, 0], "no CD-TEXT");
     assert_eq!(check(&mut drive, &[0x43, 0, 3, 0, 0, 0, 0, 1, 0]), INVALID_FIELD);
     assert_eq!(check(&mut drive, &[0x43, 0, 4, 0, 0, 0, 0, 1, 0]), INVALID_FIELD);

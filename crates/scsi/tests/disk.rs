@@ -609,3 +609,49 @@ fn refused_from_outside() {
     assert_eq!(disk.refuse(&read.lun(1), overlapped), Reply::Check(overlapped));
     assert_eq!(disk.sense(3).key, SenseKey::NoSense, "no sense data of a unit that is not there");
 }
+
+/// Which byte it is: of the command block or, with 26h, of the parameter list.
+#[test]
+fn field_pointers() {
+    let mut disk = ready(config(0x1_0000));
+    let pointer = |disk: &mut Disk| {
+        let fixed = data(disk, &[3, 0, 0, 0, 18]);
+        (fixed[12], fixed[15], u16::from_be_bytes([fixed[16], fixed[17]]))
+    };
+    let table: &[(&[u8], u16)] = &[
+        (&[0x12, 1, 0x81, 0, 255], 2),
+        (&[0x12, 0, 0x80, 0, 255], 2),
+        (&[0x12, 2, 0, 0, 255], 1),
+        (&[0x1a, 0, 0x05, 0, 255], 2),
+        (&[0x1a, 0, 0x08, 1, 255], 3),
+        (&[0x15, 0, 0, 0, 24], 1),
+        (&[0x28, 0x20, 0, 0, 0, 0, 0, 0, 1], 1),
+        (&[0x28, 0, 0, 0, 0, 0, 0, 0, 1, 1], 9),
+        (&[0x41, 0, 0, 0, 0, 9, 0, 0, 0], 7),
+        (&[0x93], 10),
+        (&[0xa0, 0, 3, 0, 0, 0, 0, 0, 0, 16], 2),
+        (&[0xa0, 0, 0, 0, 0, 0, 0, 0, 0, 15], 6),
+        (&[0x1d, 0x10, 0, 0, 8], 3),
+        (&[0x1d, 0x20], 1),
+        (&[0x4d, 0, 0, 0, 0, 0, 1, 0, 255], 6),
+        (&[0x1b, 0, 0, 0, 2], 4),
+        (&[0x25, 0, 0, 0, 0, 1], 2),
+    ];
+    for (cdb, at) in table {
+        assert_eq!(check(&mut disk, cdb), INVALID_FIELD, "{cdb:02x?}");
+        assert_eq!(pointer(&mut disk), (0x24, 0xc0, *at), "{cdb:02x?}");
+    }
+    assert_eq!(check(&mut disk, &[0x28, 0, 0, 1, 0, 1, 0, 0, 0]), OUT_OF_RANGE);
+    assert_eq!(pointer(&mut disk), (0x21, 0, 0), "the address is no field that is invalid");
+    // Page 0Ah with another byte 6 than it has.
+    let mut list = [0; 16];
+    list[4..].copy_from_slice(&data(&mut disk, &[0x1a, 8, 0x0a, 0, 255])[4..]);
+    list[10] ^= 1;
+    assert_eq!(code(&out(&mut disk, &[0x15, 0x10, 0, 0, 16], &list)), INVALID_PARAMETER);
+    let descriptors = {
+        let sense = disk.sense(0);
+        sense.to_descriptor_bytes()
+    };
+    assert_eq!(descriptors, [0x72, 5, 0x26, 0, 0, 0, 0, 8, 2, 6, 0, 0, 0x80, 0, 10, 0]);
+    assert_eq!(pointer(&mut disk), (0x26, 0x80, 10));
+}

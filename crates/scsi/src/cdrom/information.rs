@@ -21,7 +21,7 @@ pub(super) fn sub_channel(sub_q: bool, format: u8, msf: bool) -> Result<Vec<u8>,
                 data.extend([format, if format == 3 { 0x14 } else { 0 }, u8::from(format == 3), 0]);
                 data.extend([0; 16]);
             }
-            _ => return Err(Sense::INVALID_FIELD),
+            _ => return Err(Sense::INVALID_FIELD.at(3)),
         }
         data[3] = (data.len() - 4) as u8;
     }
@@ -45,7 +45,7 @@ pub(super) fn track(blocks: u32, by: u8, number: u32) -> Result<Vec<u8>, Sense> 
         0 if number < blocks => {}
         0 => return Err(Sense::OUT_OF_RANGE),
         1 | 2 if number == 1 => {}
-        _ => return Err(Sense::INVALID_FIELD),
+        _ => return Err(Sense::INVALID_FIELD.at(if by == 3 { 1 } else { 2 })),
     }
     let mut data = vec![0; 36];
     data[1] = 34;
@@ -74,7 +74,7 @@ pub(super) fn dvd_structure(blocks: u32, format: u8, layer: u8) -> Result<Vec<u8
             layer
         }
         1 => vec![0; 4], // no protection, every region
-        _ => return Err(Sense::INVALID_FIELD),
+        _ => return Err(Sense::INVALID_FIELD.at(if format == 0 { 6 } else { 7 })),
     };
     let [high, low] = (content.len() as u16 + 2).to_be_bytes();
     Ok([&[high, low, 0, 0][..], &content].concat())
@@ -119,7 +119,7 @@ impl CdRom {
                 0 => code >= start,
                 1 => code >= start && current,
                 2 => code == start,
-                _ => return Err(Sense::INVALID_FIELD),
+                _ => return Err(Sense::INVALID_FIELD.at(1)),
             };
             if wanted {
                 let [high, low] = code.to_be_bytes();

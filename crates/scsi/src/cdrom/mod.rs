@@ -177,9 +177,7 @@ impl CdRom {
         if reservation::conflicts(self.state.reservation, command) {
             return Ok(Reply::ReservationConflict);
         }
-        if command.asks_for_more() {
-            return Err(Sense::INVALID_FIELD);
-        }
+        command.control()?;
         let length_16 = usize::from(u16::from_be_bytes([cdb[7], cdb[8]]));
         let lba = u32::from_be_bytes([cdb[2], cdb[3], cdb[4], cdb[5]]);
         match cdb[0] {
@@ -195,7 +193,8 @@ impl CdRom {
             }
             opcode::SEND_DIAGNOSTIC => match (cdb[1] & 0xe4, command.u16(3)) {
                 (0x00 | 0x04, 0) => Ok(Reply::Good),
-                _ => Err(Sense::INVALID_FIELD),
+                (0x00 | 0x04, _) => Err(Sense::INVALID_FIELD.at(3)),
+                _ => Err(Sense::INVALID_FIELD.at(1)),
             },
             opcode::MODE_SENSE_6 | opcode::MODE_SENSE_10 => self.mode_sense(command),
             opcode::MODE_SELECT_6 | opcode::MODE_SELECT_10 => modes::select(command),
@@ -265,7 +264,7 @@ impl CdRom {
             }
             opcode::GET_EVENT_STATUS_NOTIFICATION => {
                 if cdb[1] & 1 == 0 {
-                    return Err(Sense::INVALID_FIELD); // only polled operation
+                    return Err(Sense::INVALID_FIELD.at(1)); // only polled operation
                 }
                 Ok(Reply::data_in(self.event_status(cdb[4], length_16), length_16))
             }
@@ -314,9 +313,9 @@ impl CdRom {
 
     /// First block and number of blocks between two MSF addresses, at bytes 3 and 6.
     fn msf_range(&self, cdb: &[u8; 16]) -> Result<(u32, u32), Sense> {
-        let from = toc::msf_to_lba([cdb[3], cdb[4], cdb[5]]).ok_or(Sense::INVALID_FIELD)?;
-        let to = toc::msf_to_lba([cdb[6], cdb[7], cdb[8]]).ok_or(Sense::INVALID_FIELD)?;
-        Ok((from, to.checked_sub(from).ok_or(Sense::INVALID_FIELD)?))
+        let from = toc::msf_to_lba([cdb[3], cdb[4], cdb[5]]).ok_or(Sense::INVALID_FIELD.at(3))?;
+        let to = toc::msf_to_lba([cdb[6], cdb[7], cdb[8]]).ok_or(Sense::INVALID_FIELD.at(6))?;
+        Ok((from, to.checked_sub(from).ok_or(Sense::INVALID_FIELD.at(6))?))
     }
 
     /// PLAY AUDIO: the only track is a data track. No blocks at all are no error (MMC-3, 6.14).
@@ -335,7 +334,7 @@ impl CdRom {
             // Power conditions: active, idle, standby (the unit stays ready), and sleep, from which a command wakes it.
             _ if bits >> 4 != 0 => match bits >> 4 {
                 1..=3 | 5 => Ok(Reply::Good),
-                _ => Err(Sense::INVALID_FIELD),
+                _ => Err(Sense::INVALID_FIELD.at(4)),
             },
             2 if self.state.locked => Err(Sense::REMOVAL_PREVENTED),
             2 => {
@@ -382,7 +381,7 @@ impl CdRom {
             (0x00, 0) => self.read(lba, 0),
             _ => {
                 self.medium()?;
-                Err(Sense::INVALID_FIELD)
+                Err(Sense::INVALID_FIELD.at(if cdb[10] & 7 != 0 { 10 } else { 9 }))
             }
         }
     }

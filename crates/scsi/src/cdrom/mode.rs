@@ -63,10 +63,11 @@ impl CdRom {
     }
 
     pub(super) fn mode_parameters(&mut self, command: &Command, data: &[u8]) -> Result<Reply, Sense> {
-        let Select { descriptor, pages } = modes::parse(command, data, self.pages(&self.state.modes))?;
+        let Select { header, descriptor, pages } =
+            modes::parse(command, data, self.pages(&self.state.modes))?;
         // Blocks of 2048 bytes are all there are; how many is the disc's business.
         if descriptor.is_some_and(|(_, len)| u64::from(len) != CD_BLOCK) {
-            return Err(Sense::INVALID_PARAMETER);
+            return Err(Sense::INVALID_PARAMETER.at(header));
         }
         let before = self.state.modes;
         for page in &pages {

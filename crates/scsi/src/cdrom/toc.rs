@@ -38,7 +38,7 @@ pub(super) fn read_toc(blocks: u32, format: u8, msf: bool, start: u8) -> Result<
         // Tracks from `start` on, then the lead-out.
         0 => {
             if start > 1 && start != LEAD_OUT {
-                return Err(Sense::INVALID_FIELD);
+                return Err(Sense::INVALID_FIELD.at(6));
             }
             if start <= 1 {
                 data.extend([0, ADR_CONTROL, 1, 0]);
@@ -52,8 +52,11 @@ pub(super) fn read_toc(blocks: u32, format: u8, msf: bool, start: u8) -> Result<
             data.extend([0, ADR_CONTROL, 1, 0]);
             data.extend(address(0, msf));
         }
-        // The Q sub-channel entries of the lead-in: always MSF.
+        // The Q sub-channel entries of the lead-in, from session `start` on: always MSF.
         2 => {
+            if start > 1 {
+                return Err(Sense::INVALID_FIELD.at(6));
+            }
             let [m, s, f] = lba_to_msf(blocks);
             let [m1, s1, f1] = lba_to_msf(0);
             for (point, p) in [(0xa0, [1, 0, 0]), (0xa1, [1, 0, 0]), (0xa2, [m, s, f]), (1, [m1, s1, f1])] {
@@ -64,7 +67,7 @@ pub(super) fn read_toc(blocks: u32, format: u8, msf: bool, start: u8) -> Result<
         // CD-TEXT: there is none.
         5 => data[2..].fill(0),
         // The program memory area and pre-groove information are those of discs to be written.
-        _ => return Err(Sense::INVALID_FIELD),
+        _ => return Err(Sense::INVALID_FIELD.at(2)),
     }
     let len = (data.len() - 2) as u16;
     data[..2].copy_from_slice(&len.to_be_bytes());

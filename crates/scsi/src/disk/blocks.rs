@@ -40,7 +40,7 @@ impl Disk {
         let relative = u8::from(opcode::cdb_len(command.opcode()) == 10);
         match opcode::cdb_len(command.opcode()) {
             6 => Ok(()),
-            _ if command.cdb[1] & (0xe0 | relative) != 0 => Err(Sense::INVALID_FIELD),
+            _ if command.cdb[1] & (0xe0 | relative) != 0 => Err(Sense::INVALID_FIELD.at(1)),
             _ => Ok(()),
         }
     }
@@ -68,7 +68,7 @@ impl Disk {
     pub(super) fn write_and_verify(&self, command: &Command) -> Result<Reply, Sense> {
         Self::plain(command)?;
         if command.cdb[1] & 0x06 != 0 {
-            return Err(Sense::INVALID_FIELD);
+            return Err(Sense::INVALID_FIELD.at(1));
         }
         let range = self.range(command)?;
         self.writable()?;
@@ -80,7 +80,7 @@ impl Disk {
         let access = match command.cdb[1] >> 1 & 3 {
             0 => Access::Verify,
             1 => Access::Compare,
-            _ => return Err(Sense::INVALID_FIELD),
+            _ => return Err(Sense::INVALID_FIELD.at(1)),
         };
         Ok(self.range(command)?.map_or(Reply::Good, |range| Reply::Medium(access(range))))
     }

@@ -9,7 +9,7 @@ impl Disk {
         self.ready()?;
         // Without PMI the address must be 0.
         if command.cdb[8] & 1 == 0 && command.u32(2) != 0 {
-            return Err(Sense::INVALID_FIELD);
+            return Err(Sense::INVALID_FIELD.at(2));
         }
         let last = u32::try_from(self.blocks().saturating_sub(1)).unwrap_or(u32::MAX);
         let mut data = last.to_be_bytes().to_vec();
@@ -20,11 +20,11 @@ impl Disk {
     /// READ CAPACITY(16) (SBC-3, 5.16), the only service action there is.
     pub(super) fn read_capacity_16(&self, command: &Command) -> Result<Reply, Sense> {
         if command.cdb[1] & 0x1f != 0x10 {
-            return Err(Sense::INVALID_FIELD);
+            return Err(Sense::INVALID_FIELD.at(1));
         }
         self.ready()?;
         if command.cdb[14] & 1 == 0 && command.u64(2) != 0 {
-            return Err(Sense::INVALID_FIELD);
+            return Err(Sense::INVALID_FIELD.at(2));
         }
         let mut data = vec![0; 32];
         data[..8].copy_from_slice(&self.blocks().saturating_sub(1).to_be_bytes());
@@ -48,8 +48,9 @@ pub(super) fn read_defect_data(command: &Command) -> Result<Reply, Sense> {
 
 /// LOG SENSE (SPC-2, 7.8): the list of pages, which has itself alone.
 pub(super) fn log_sense(command: &Command) -> Result<Reply, Sense> {
-    if command.cdb[1] & 3 != 0 || command.cdb[2] & 0x3f != 0 || command.cdb[3] != 0 || command.u16(5) != 0 {
-        return Err(Sense::INVALID_FIELD);
+    let zero = [(1, 3), (2, 0x3f), (3, 0xff), (5, 0xff), (6, 0xff)];
+    if let Some((at, _)) = zero.iter().find(|(at, mask)| command.cdb[*at] & mask != 0) {
+        return Err(Sense::INVALID_FIELD.at(*at));
     }
     Ok(Reply::data_in(vec![0, 0, 0, 1, 0], usize::from(command.u16(7))))
 }

@@ -147,9 +147,7 @@ impl Disk {
         if reservation::conflicts(self.state.reservation, command) {
             return Ok(Reply::ReservationConflict);
         }
-        if command.asks_for_more() {
-            return Err(Sense::INVALID_FIELD);
-        }
+        command.control()?;
         match code {
             opcode::REQUEST_SENSE => {
                 let sense = self.state.nexuses.take_sense(command.initiator);
@@ -167,7 +165,8 @@ impl Disk {
             SEND_DIAGNOSTIC => match (command.cdb[1] & 0xe4, command.u16(3)) {
                 // The default self-test, which a state machine passes; or nothing at all.
                 (0x00 | 0x04, 0) => Ok(Reply::Good),
-                _ => Err(Sense::INVALID_FIELD),
+                (0x00 | 0x04, _) => Err(Sense::INVALID_FIELD.at(3)),
+                _ => Err(Sense::INVALID_FIELD.at(1)),
             },
             MODE_SENSE_6 | MODE_SENSE_10 => self.mode_sense(command),
             MODE_SELECT_6 | MODE_SELECT_10 => self.mode_select(command),
@@ -221,7 +220,7 @@ impl Disk {
             // Idle and standby: the unit stays ready.
             (2 | 3, _) => Ok(Reply::Good),
             // The medium cannot be loaded or ejected; no power timers.
-            _ => Err(Sense::INVALID_FIELD),
+            _ => Err(Sense::INVALID_FIELD.at(4)),
         }
     }
 

@@ -88,14 +88,14 @@ impl Disk {
     }
 
     pub(super) fn mode_parameters(&mut self, command: &Command, data: &[u8]) -> Result<Reply, Sense> {
-        let Select { descriptor, pages } = modes::parse(command, data, self.pages())?;
+        let Select { header, descriptor, pages } = modes::parse(command, data, self.pages())?;
         if let Some((blocks, len)) = descriptor {
             let same = blocks == self.blocks()
                 || blocks == u64::from(self.short_blocks())
                 || blocks == u64::from(u32::MAX)
                 || blocks == 0;
             if u64::from(len) != self.block() || !same {
-                return Err(Sense::INVALID_PARAMETER);
+                return Err(Sense::INVALID_PARAMETER.at(header));
             }
         }
         let before = (self.state.write_cache, self.state.write_protect);

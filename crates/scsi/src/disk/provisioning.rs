@@ -10,6 +10,11 @@ const MAX_UNMAP_RANGES: u32 = 256;
 /// Most bytes of one WRITE SAME: as many blocks of 512 bytes as its shorter form can ask for.
 const MAX_WRITE_SAME: u64 = 0xffff * 512;
 
+/// Where WRITE SAME has its number of blocks.
+fn number_of_blocks(command: &Command) -> usize {
+    if command.opcode() == opcode::WRITE_SAME_16 { 10 } else { 7 }
+}
+
 impl Disk {
     /// Vital product data pages B0h (block limits), B1h (block device characteristics) and, on a medium that discards, B2h (logical block
     /// provisioning).
@@ -38,7 +43,7 @@ impl Disk {
             return Err(Sense::INVALID_OPCODE);
         }
         if command.cdb[1] & 1 != 0 {
-            return Err(Sense::INVALID_FIELD); // no anchored blocks
+            return Err(Sense::INVALID_FIELD.at(1)); // no anchored blocks
         }
         self.ready()?;
         self.writable()?;
@@ -54,7 +59,7 @@ impl Disk {
         // A list longer than what was sent ends where that does; half a descriptor is none.
         let descriptors = &descriptors[..len.min(descriptors.len())];
         if descriptors.len() / 16 > MAX_UNMAP_RANGES as usize {
-            return Err(Sense::INVALID_PARAMETER);
+            return Err(Sense::INVALID_PARAMETER.at(2));
         }
         let (mut ranges, mut total) = (Vec::new(), 0);
         for descriptor in descriptors.chunks_exact(16) {
@@ -74,11 +79,12 @@ impl Disk {
         let no_data = command.opcode() == opcode::WRITE_SAME_16 && command.cdb[1] & 1 != 0;
         let allowed = if command.opcode() == opcode::WRITE_SAME_16 { 0x01 } else { 0x00 };
         if command.cdb[1] & !allowed != 0 {
-            return Err(Sense::INVALID_FIELD);
+            return Err(Sense::INVALID_FIELD.at(1));
         }
-        let Some(range) = self.range(command)? else { return Err(Sense::INVALID_FIELD) };
+        let number = number_of_blocks(command);
+        let Some(range) = self.range(command)? else { return Err(Sense::INVALID_FIELD.at(number)) };
         if range.len > MAX_WRITE_SAME {
-            return Err(Sense::INVALID_FIELD);
+            return Err(Sense::INVALID_FIELD.at(number));
         }
         self.writable()?;
         if no_data {
@@ -91,7 +97,8 @@ impl Disk {
         let block = data.get(..self.block() as usize).ok_or(Sense::PARAMETER_LIST_LENGTH)?.to_vec();
         // The unit may have been stopped meanwhile.
         let range = self.range(command)?.filter(|r| r.len <= MAX_WRITE_SAME);
-        let Some(range) = range else { return Err(Sense::INVALID_FIELD) };
+        let number = number_of_blocks(command);
+        let Some(range) = range else { return Err(Sense::INVALID_FIELD.at(number)) };
         Ok(Reply::Medium(Access::WriteSame { range, block, fua: !self.state.write_cache }))
     }
 
@@ -99,7 +106,7 @@ impl Disk {
     /// an effect, an initialization pattern, defects, protection information, is refused.
     pub(super) fn format_unit(&self, command: &Command) -> Result<Reply, Sense> {
         if command.cdb[1] & 0xc0 != 0 {
-            return Err(Sense::INVALID_FIELD);
+            return Err(Sense::INVALID_FIELD.at(1));
         }
         self.ready()?;
         self.writable()?;
@@ -118,8 +125,11 @@ impl Disk {
         }
         // With FOV clear the other flags must be, but for IMMED; IP is a pattern to write.
         let unspecified = flags & 0x80 == 0 && flags & 0x7c != 0;
-        if unspecified || flags & 0x08 != 0 || rest.iter().any(|b| *b != 0) {
-            return Err(Sense::INVALID_PARAMETER);
+        if unspecified || flags & 0x08 != 0 {
+            return Err(Sense::INVALID_PARAMETER.at(1));
+        }
+        if let Some(at) = rest.iter().position(|b| *b != 0) {
+            return Err(Sense::INVALID_PARAMETER.at(2 + at));
         }
         Ok(Reply::Good)
     }
