@@ -27,6 +27,8 @@ pub mod mac;
 pub mod nat;
 #[cfg(feature = "pcap")]
 pub mod pcap;
+#[cfg(any(feature = "nat", feature = "services"))]
+mod phy;
 #[cfg(feature = "services")]
 pub mod services;
 pub mod spec;

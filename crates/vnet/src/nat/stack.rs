@@ -2,25 +2,19 @@
 
 use super::config::NatConfig;
 use crate::guard;
+use crate::phy::{Wire, micros};
 use crate::station::Outbox;
-use crate::wire::{ETHERNET_HEADER, ETHERTYPE_IPV4, SHORTEST_FRAME, ip_at};
+use crate::wire::{ETHERNET_HEADER, ETHERTYPE_IPV4, ip_at};
 use slotone_bus::VmInstant;
 use slotone_net::MacAddress;
 use smoltcp::iface::{Config, Context, Interface, PollResult, SocketSet};
-use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
+use smoltcp::phy::Medium;
 use smoltcp::time::Instant;
 use smoltcp::wire::{HardwareAddress, IpCidr};
 use std::net::Ipv4Addr;
 
-/// The longest packet that is sent: Ethernet's.
-const MTU: usize = 1500;
 /// Packets of one connection in one go.
 const ROUNDS: usize = 64;
-
-/// Virtual time as smoltcp has it, in whole microseconds.
-fn micros(now: VmInstant) -> Instant {
-    Instant::from_micros((now.as_nanos() / 1000) as i64)
-}
 
 /// Who has which address: an entry for every guest that was heard, the latest last.
 #[derive(Debug, Default)]
@@ -65,14 +59,8 @@ impl Stack {
         let mut settings = Config::new(HardwareAddress::Ip);
         settings.random_seed = config.seed;
         let mut nothing = Outbox::new();
-        let mut wire = Wire {
-            packet: None,
-            out: &mut nothing,
-            stations: &Stations::default(),
-            mac: config.mac,
-            frames: 0,
-            edge: &mut None,
-        };
+        let mut wire =
+            Wire { medium: Medium::Ip, packet: None, out: &mut nothing, limit: 0, finish: &mut |_| false };
         let mut interface = Interface::new(settings, &mut wire, Instant::from_micros(0));
         interface.update_ip_addrs(|list| {
             // The list has room for two.
@@ -110,7 +98,19 @@ impl Stack {
         let Self { interface, mac, frames, stations, edge } = self;
         *edge = None;
         let at = micros(now);
-        let mut wire = Wire { packet, out, stations, mac: *mac, frames: *frames, edge };
+        let mut finish = |frame: &mut [u8]| {
+            if let Some(told) = guard::told(&frame[ETHERNET_HEADER..]) {
+                *edge = Some(told);
+            }
+            // Who never said its Ethernet address, or too long ago, is not reached; the connection tries again.
+            let station = ip_at(frame, ETHERNET_HEADER + 16).and_then(|to| stations.mac(to));
+            let Some(to) = station else { return false };
+            frame[..6].copy_from_slice(&to.0);
+            frame[6..12].copy_from_slice(&mac.0);
+            frame[12..14].copy_from_slice(&ETHERTYPE_IPV4.to_be_bytes());
+            true
+        };
+        let mut wire = Wire { medium: Medium::Ip, packet, out, limit: *frames, finish: &mut finish };
         if packet.is_some() {
             interface.poll_ingress_single(at, &mut wire, sockets);
         }
@@ -133,81 +133,5 @@ impl Stack {
 impl std::fmt::Debug for Stack {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Stack").field("stations", &self.stations).finish_non_exhaustive()
-    }
-}
-
-/// The stack's view of the network: the packet that just came, and the way out.
-struct Wire<'a> {
-    packet: Option<&'a [u8]>,
-    out: &'a mut Outbox,
-    stations: &'a Stations,
-    mac: MacAddress,
-    frames: usize,
-    edge: &'a mut Option<u32>,
-}
-
-struct In<'a>(&'a [u8]);
-struct Out<'a> {
-    out: &'a mut Outbox,
-    stations: &'a Stations,
-    mac: MacAddress,
-    edge: &'a mut Option<u32>,
-}
-
-impl RxToken for In<'_> {
-    fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
-        f(self.0)
-    }
-}
-
-impl TxToken for Out<'_> {
-    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
-        let mut frame = vec![0; ETHERNET_HEADER + len];
-        let result = f(&mut frame[ETHERNET_HEADER..]);
-        // smoltcp believes that it was sent, whatever becomes of it.
-        if let Some(edge) = guard::told(&frame[ETHERNET_HEADER..]) {
-            *self.edge = Some(edge);
-        }
-        // Who never said its Ethernet address, or too long ago, is not reached; the connection tries again.
-        let station = ip_at(&frame, ETHERNET_HEADER + 16).and_then(|to| self.stations.mac(to));
-        if let Some(to) = station {
-            frame[..6].copy_from_slice(&to.0);
-            frame[6..12].copy_from_slice(&self.mac.0);
-            frame[12..14].copy_from_slice(&ETHERTYPE_IPV4.to_be_bytes());
-            if frame.len() < SHORTEST_FRAME {
-                frame.resize(SHORTEST_FRAME, 0);
-            }
-            self.out.push(frame);
-        }
-        result
-    }
-}
-
-impl Device for Wire<'_> {
-    type RxToken<'a>
-        = In<'a>
-    where
-        Self: 'a;
-    type TxToken<'a>
-        = Out<'a>
-    where
-        Self: 'a;
-
-    fn receive(&mut self, _: Instant) -> Option<(In<'_>, Out<'_>)> {
-        // An answer to a packet may be one frame more than there is room for.
-        let packet = self.packet.take()?;
-        Some((In(packet), Out { out: self.out, stations: self.stations, mac: self.mac, edge: self.edge }))
-    }
-
-    fn transmit(&mut self, _: Instant) -> Option<Out<'_>> {
-        let room = self.out.len() < self.frames;
-        room.then_some(Out { out: self.out, stations: self.stations, mac: self.mac, edge: self.edge })
-    }
-
-    fn capabilities(&self) -> DeviceCapabilities {
-        let mut capabilities = DeviceCapabilities::default();
-        capabilities.medium = Medium::Ip;
-        capabilities.max_transmission_unit = MTU;
-        capabilities
     }
 }

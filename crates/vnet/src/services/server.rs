@@ -5,6 +5,7 @@ use super::http::Connection;
 use super::tftp::{Peer, Tftp};
 use crate::guard::Edges;
 use crate::mac::mix;
+use crate::phy::{Wire, micros};
 use crate::station::{Outbox, Station};
 use crate::wire::{
     ETHERNET_HEADER, ETHERTYPE_IPV4, Ethernet, Ipv4, PROTOCOL_UDP, Udp, be16, pseudo_header, sum,
@@ -12,7 +13,7 @@ use crate::wire::{
 use slotone_bus::VmInstant;
 use slotone_net::MacAddress;
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
-use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
+use smoltcp::phy::Medium;
 use smoltcp::socket::tcp::{Socket, SocketBuffer, State};
 use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr};
@@ -27,7 +28,6 @@ const TCP: u8 = 6;
 const CONNECTIONS: usize = 16;
 const RECEIVE_BUFFER: usize = 8 << 10;
 const SEND_BUFFER: usize = 256 << 10;
-const FRAME: usize = 1514;
 /// How often one call goes round between stack and connections.
 const ROUNDS: usize = 64;
 /// A connection on which nothing moves for so long is given up.
@@ -132,11 +132,6 @@ impl std::fmt::Debug for FileServer {
     }
 }
 
-/// Virtual time as smoltcp has it, in whole microseconds.
-fn micros(now: VmInstant) -> Instant {
-    Instant::from_micros((now.as_nanos() / 1000) as i64)
-}
-
 impl FileServer {
     /// A server with the files of its folder.
     ///
@@ -155,7 +150,13 @@ impl FileServer {
         let mut nothing = Outbox::new();
         let mut interface = Interface::new(
             settings,
-            &mut Wire { frame: None, out: &mut nothing, edges: &mut Edges::default() },
+            &mut Wire {
+                medium: Medium::Ethernet,
+                packet: None,
+                out: &mut nothing,
+                limit: 0,
+                finish: &mut |_| false,
+            },
             Instant::from_micros(0),
         );
         interface.update_ip_addrs(|list| {
@@ -230,7 +231,15 @@ impl FileServer {
         let fitting = frame.map(|frame| fit(&self.edges, frame));
         let mut frame = fitting.as_deref();
         for _ in 0..ROUNDS {
-            let mut wire = Wire { frame: frame.take(), out, edges: &mut self.edges };
+            let mut finish = |frame: &mut [u8]| {
+                if be16(frame, 12) == Some(ETHERTYPE_IPV4) {
+                    self.edges.sent(&frame[ETHERNET_HEADER..]);
+                }
+                true
+            };
+            let packet = frame.take();
+            let medium = Medium::Ethernet;
+            let mut wire = Wire { medium, packet, out, limit: usize::MAX, finish: &mut finish };
             self.interface.poll(at, &mut wire, &mut self.sockets);
             let mut moved = false;
             for (handle, connection) in &mut self.connections {
@@ -309,62 +318,4 @@ fn fit<'a>(edges: &Edges, frame: &'a [u8]) -> Cow<'a, [u8]> {
 
 fn sound(ip: &Ipv4<'_>) -> bool {
     sum(&[&pseudo_header(ip.source, ip.destination, TCP, ip.payload.len()), ip.payload]) == 0xffff
-}
-
-/// The stack's view of the network: the frame that just came, and the way out.
-struct Wire<'a> {
-    frame: Option<&'a [u8]>,
-    out: &'a mut Outbox,
-    edges: &'a mut Edges,
-}
-
-struct In<'a>(&'a [u8]);
-struct Out<'a>(&'a mut Outbox, &'a mut Edges);
-
-impl RxToken for In<'_> {
-    fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
-        f(self.0)
-    }
-}
-
-impl TxToken for Out<'_> {
-    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
-        let mut frame = vec![0; len];
-        let result = f(&mut frame);
-        if be16(&frame, 12) == Some(ETHERTYPE_IPV4) {
-            self.1.sent(&frame[ETHERNET_HEADER..]);
-        }
-        if frame.len() < crate::wire::SHORTEST_FRAME {
-            frame.resize(crate::wire::SHORTEST_FRAME, 0);
-        }
-        self.0.push(frame);
-        result
-    }
-}
-
-impl Device for Wire<'_> {
-    type RxToken<'a>
-        = In<'a>
-    where
-        Self: 'a;
-    type TxToken<'a>
-        = Out<'a>
-    where
-        Self: 'a;
-
-    fn receive(&mut self, _: Instant) -> Option<(In<'_>, Out<'_>)> {
-        let frame = self.frame.take()?;
-        Some((In(frame), Out(self.out, self.edges)))
-    }
-
-    fn transmit(&mut self, _: Instant) -> Option<Out<'_>> {
-        Some(Out(self.out, self.edges))
-    }
-
-    fn capabilities(&self) -> DeviceCapabilities {
-        let mut capabilities = DeviceCapabilities::default();
-        capabilities.medium = Medium::Ethernet;
-        capabilities.max_transmission_unit = FRAME;
-        capabilities
-    }
 }
