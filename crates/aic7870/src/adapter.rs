@@ -228,7 +228,7 @@ impl Adapter {
 
     #[inline]
     fn cause(&self) -> bool {
-        let [mode0, mode1] = [r::SIMODE0, r::SIMODE1].map(|address| self.file(address));
+        let (mode0, mode1) = (self.file(r::SIMODE0), self.file(r::SIMODE1));
         mode0 != 0 && self.sstat0() & mode0 != 0 || self.sstat1() & mode1 != 0
     }
 
@@ -287,17 +287,7 @@ impl Adapter {
             r::SEQADDR1 => (self.s.pc >> 8) as u8,
             r::FLAGS => u8::from(self.s.zero) << 1 | u8::from(self.s.carry),
             r::SINDIR | r::DINDIR if who == Who::Host => 0,
-            r::SINDIR => {
-                let at = self.file(r::SINDEX);
-                let value = match at {
-                    // A register that points at itself would never come to an end.
-                    r::SINDIR | r::DINDIR => 0,
-                    r::ALLONES | r::ALLZEROS => self.file(at),
-                    at => self.read_any(cx, at, who),
-                };
-                self.set_file(r::SINDEX, at.wrapping_add(1));
-                value
-            }
+            r::SINDIR => self.load_indirect(cx),
             r::DINDIR => 0,
             r::FUNCTION1 => 1 << (self.file(address) >> 4 & 7),
             r::STACK => self.read_stack(),
@@ -316,14 +306,7 @@ impl Adapter {
             r::ERROR => self.s.error,
             r::DFCNTRL => self.file(address) & !(dfcntrl::FIFORESET | dfcntrl::FIFOFLUSH),
             r::DFSTATUS => self.fifo_status(),
-            r::DFDAT => {
-                self.touch();
-                let byte = self.s.fifo.pop_front().unwrap_or(0);
-                if self.may_move() {
-                    self.settle(cx);
-                }
-                byte
-            }
+            r::DFDAT => self.read_fifo(cx),
             r::QINFIFO => self.s.qin.pop_front().inspect(|_| self.touch()).unwrap_or(0),
             r::QINCNT => self.s.qin.len() as u8,
             r::QOUTFIFO => self.s.qout.pop_front().inspect(|_| self.touch()).unwrap_or(0xff),
@@ -331,6 +314,17 @@ impl Adapter {
             r::SCBCNT => self.file(address) & 0x9f,
             _ => self.file(address),
         }
+    }
+
+    /// DFDAT.
+    #[inline]
+    pub(crate) fn read_fifo(&mut self, cx: &mut Cx<'_>) -> u8 {
+        self.touch();
+        let byte = self.s.fifo.pop_front().unwrap_or(0);
+        if self.may_move() {
+            self.settle(cx);
+        }
+        byte
     }
 
     /// Any register, the window included; host accesses count SCBCNT up.
@@ -368,7 +362,8 @@ impl Adapter {
 
     /// Host address and count, SCSI count.
     #[inline]
-    fn write_count(&mut self, address: u8, value: u8) {
+    pub(crate) fn write_count(&mut self, cx: &mut Cx<'_>, address: u8, value: u8) {
+        self.touch();
         match address {
             r::STCNT0..=r::STCNT2 => set_byte(&mut self.s.stcnt, address - r::STCNT0, value),
             r::HADDR0 if self.high_address() => {
@@ -382,6 +377,10 @@ impl Adapter {
             }
             r::HCNT0..=r::HCNT2 => set_byte(&mut self.s.hcnt, address - r::HCNT0, value),
             _ => {}
+        }
+        // Nothing follows from a count or an address while nothing moves, but for what the levels of SSTAT0 may interrupt for.
+        if self.may_move() || self.file(r::SIMODE0) != 0 {
+            self.settle(cx);
         }
     }
 
@@ -403,6 +402,7 @@ impl Adapter {
                 self.set_file(address, value);
                 return;
             }
+            r::STCNT0..=r::STCNT2 | r::HADDR0..=r::HCNT2 => return self.write_count(cx, address, value),
             // Loops that wait write these over and over.
             r::SXFRCTL0 if who == Who::Sequencer && value == self.file(address) && value & STROBES == 0 => {
                 return;
@@ -416,14 +416,6 @@ impl Adapter {
             _ => {}
         }
         self.touch();
-        // Nothing follows from a count or an address while nothing moves, but for what the levels of SSTAT0 may interrupt for.
-        if matches!(address, r::HADDR0..=r::HCNT2 | r::STCNT0..=r::STCNT2) {
-            self.write_count(address, value);
-            if self.may_move() || self.file(r::SIMODE0) != 0 {
-                self.settle(cx);
-            }
-            return;
-        }
         match address {
             r::SCSISEQ => self.write_sequence(value),
             r::SXFRCTL0 => self.write_transfer_control(value),
@@ -475,8 +467,8 @@ impl Adapter {
             }
             r::SEQCTL => self.write_sequencer_control(value, who),
             r::SEQRAM => self.write_program(value),
-            r::SEQADDR0 => self.set_pc(self.s.pc & 0x100 | u16::from(value)),
-            r::SEQADDR1 => self.set_pc(self.s.pc & 0xff | u16::from(value & 1) << 8),
+            r::SEQADDR0 => self.set_pc(self.s.pc & 0x100 | u32::from(value)),
+            r::SEQADDR1 => self.set_pc(self.s.pc & 0xff | u32::from(value & 1) << 8),
             r::BRKADDR0 => self.set_file(address, value),
             r::BRKADDR1 => self.set_file(address, value & 0x81),
             r::SINDIR => {}
@@ -541,7 +533,7 @@ impl Adapter {
         if self.file(r::SEQCTL) & seqctl::LOADRAM == 0 {
             return 0;
         }
-        let byte = self.s.ram[usize::from(self.s.pc)].to_le_bytes()[usize::from(self.s.ram_byte)];
+        let byte = self.s.ram[self.s.pc as usize].to_le_bytes()[usize::from(self.s.ram_byte)];
         self.next_program_byte();
         byte
     }
@@ -550,7 +542,7 @@ impl Adapter {
         if self.file(r::SEQCTL) & seqctl::LOADRAM == 0 {
             return;
         }
-        let at = usize::from(self.s.pc);
+        let at = self.s.pc as usize;
         set_byte(&mut self.s.ram[at], self.s.ram_byte, value);
         self.program[at] = Instruction::decode(self.s.ram[at]);
         self.next_program_byte();
@@ -564,7 +556,7 @@ impl Adapter {
         self.version += 1;
     }
 
-    fn set_pc(&mut self, pc: u16) {
+    fn set_pc(&mut self, pc: u32) {
         self.s.pc = pc & 0x1ff;
         self.s.ram_byte = 0;
     }

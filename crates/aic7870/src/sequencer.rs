@@ -24,6 +24,26 @@ pub(crate) mod op {
     pub(crate) const JZ: u8 = 15;
 }
 
+/// How an instruction is carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Kind {
+    /// OR, AND, XOR, ADD, ADC between registers that are storage.
+    Plain,
+    /// JE, JNE, JZ, JNZ by a register that is storage.
+    Test,
+    /// JMP, JC, JNC, CALL with such a register.
+    Jump,
+    /// A move through DINDIR.
+    Copy,
+    /// OR, AND, XOR, ADD, ADC with a register that has a life of its own.
+    Combine,
+    /// JE, JNE, JZ, JNZ by a register that has a life of its own.
+    TestLive,
+    /// All others.
+    #[default]
+    Other,
+}
+
 /// An instruction taken apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Instruction {
@@ -34,12 +54,23 @@ pub(crate) struct Instruction {
     /// Branch target.
     pub(crate) target: u16,
     pub(crate) ret: bool,
+    pub(crate) kind: Kind,
 }
 
 impl Instruction {
     pub(crate) fn decode(word: u32) -> Self {
         let [immediate, source, destination, high] = word.to_le_bytes();
         let op = high >> 1 & 15;
+        let stored = READS_STORAGE[usize::from(source)];
+        let kind = match op {
+            op::OR..=op::ADC if stored && WRITES[usize::from(destination)].is_plain() => Kind::Plain,
+            op::AND if immediate == 0xff && destination == r::DINDIR => Kind::Copy,
+            op::OR..=op::ADC => Kind::Combine,
+            op::JMP..=op::CALL if stored => Kind::Jump,
+            op::JNE..=op::JZ if stored => Kind::Test,
+            op::JNE..=op::JZ => Kind::TestLive,
+            _ => Kind::Other,
+        };
         Self {
             op,
             immediate,
@@ -47,11 +78,12 @@ impl Instruction {
             destination,
             target: u16::from(destination) | u16::from(high & 1) << 8,
             ret: op < 8 && high & 1 != 0,
+            kind,
         }
     }
 }
 
-/// How a register behaves towards the sequencer.
+/// What a write by the sequencer does to a register.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Class {
     /// Plain storage.
@@ -60,11 +92,19 @@ enum Class {
     Core,
     /// Reads a constant; writes are dropped.
     Constant,
+    /// A count or an address of the data path.
+    Count,
     /// Has a life of its own.
     Live,
 }
 
-const CLASS: [Class; 256] = {
+impl Class {
+    const fn is_plain(self) -> bool {
+        matches!(self, Self::Storage | Self::Core | Self::Constant)
+    }
+}
+
+const WRITES: [Class; 256] = {
     let mut class = [Class::Live; 256];
     let mut at = 0;
     while at < 256 {
@@ -73,6 +113,7 @@ const CLASS: [Class; 256] = {
             0x20..=0x5f | 0xa0..=0xbf => Class::Storage,
             r::ACCUM | r::SINDEX | r::DINDEX => Class::Core,
             r::ALLONES | r::ALLZEROS => Class::Constant,
+            r::STCNT0..=r::STCNT2 | r::HADDR0..=r::HCNT2 => Class::Count,
             _ => Class::Live,
         };
         at += 1;
@@ -80,10 +121,33 @@ const CLASS: [Class; 256] = {
     class
 };
 
+/// Registers that read as they are stored, and of which nobody notices that they were read.
+const READS_STORAGE: [bool; 256] = {
+    let mut stored = [false; 256];
+    let mut at = 0;
+    while at < 256 {
+        stored[at] = WRITES[at].is_plain()
+            || matches!(
+                at as u8,
+                r::SCSISEQ
+                    | r::SXFRCTL1
+                    | r::SIMODE0
+                    | r::SIMODE1
+                    | r::SELID
+                    | r::SBLKCTL
+                    | r::SEQCTL
+                    | r::SCBPTR
+                    | r::DFCNTRL
+            );
+        at += 1;
+    }
+    stored
+};
+
 /// What the processor is between two instructions; with the version of everything else, two equal ones are a loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Position {
-    pc: u16,
+    pc: u32,
     core: [u8; 3],
     flags: (bool, bool),
     stack: [u16; 4],
@@ -101,18 +165,65 @@ pub(crate) struct LoopFinder {
     limit: u32,
 }
 
+/// Operations as one sum, by their codes: which of the bits that differ count, how often those that both have, whether the carry is added, whether it
+/// stays as it was.
+const SUMS: [[u8; 4]; 8] = {
+    let mut sums = [[0; 4]; 8];
+    sums[op::OR as usize] = [0xff, 1, 0, 1];
+    sums[op::AND as usize] = [0, 1, 0, 1];
+    sums[op::XOR as usize] = [0xff, 0, 0, 1];
+    sums[op::ADD as usize] = [0xff, 2, 0, 0];
+    sums[op::ADC as usize] = [0xff, 2, 1, 0];
+    sums
+};
+
+/// When a slice of work ends, besides what wants attention.
+struct End {
+    /// Nanoseconds of an instruction.
+    cycle: u64,
+    /// The time, in nanoseconds.
+    limit: u64,
+    /// The break address.
+    stop: u32,
+    /// Instructions until now.
+    executed: u64,
+}
+
 impl Adapter {
     #[inline]
     fn load(&mut self, cx: &mut Cx<'_>, address: u8) -> u8 {
-        if CLASS[usize::from(address)] == Class::Live {
-            return self.read_register(cx, address, Who::Sequencer);
+        match address {
+            r::SINDIR => self.load_indirect(cx),
+            address if READS_STORAGE[usize::from(address)] => self.s.file[usize::from(address)],
+            address => self.read_register(cx, address, Who::Sequencer),
         }
-        self.s.file[usize::from(address)]
+    }
+
+    /// SINDIR: the register that SINDEX points at; SINDEX goes on.
+    #[inline]
+    pub(crate) fn load_indirect(&mut self, cx: &mut Cx<'_>) -> u8 {
+        let at = self.s.file[usize::from(r::SINDEX)];
+        let value = match at {
+            at if READS_STORAGE[usize::from(at)] => self.s.file[usize::from(at)],
+            // A register that points at itself would never come to an end.
+            r::SINDIR | r::DINDIR => 0,
+            at => self.read_register(cx, at, Who::Sequencer),
+        };
+        self.s.file[usize::from(r::SINDEX)] = at.wrapping_add(1);
+        value
     }
 
     #[inline]
     fn store(&mut self, cx: &mut Cx<'_>, address: u8, value: u8) {
-        match CLASS[usize::from(address)] {
+        match address {
+            r::DINDIR => self.store_indirect(cx, value),
+            address => self.store_direct(cx, address, value),
+        }
+    }
+
+    #[inline]
+    fn store_direct(&mut self, cx: &mut Cx<'_>, address: u8, value: u8) {
+        match WRITES[usize::from(address)] {
             Class::Storage => {
                 let byte = &mut self.s.file[usize::from(address)];
                 self.version += u64::from(*byte != value);
@@ -120,7 +231,7 @@ impl Adapter {
             }
             Class::Core => self.s.file[usize::from(address)] = value,
             Class::Constant => {}
-            Class::Live if address == r::DINDIR => self.store_indirect(cx, value),
+            Class::Count => self.write_count(cx, address, value),
             Class::Live => self.write_register(cx, address, value, Who::Sequencer),
         }
     }
@@ -132,7 +243,7 @@ impl Adapter {
         self.touch();
         // A register that points at itself would never come to an end.
         if !matches!(at, r::SINDIR | r::DINDIR) {
-            self.write_any(cx, at, value, Who::Sequencer);
+            self.store_direct(cx, at, value);
         }
         // DINDEX itself may be what was written.
         let index = &mut self.s.file[usize::from(r::DINDEX)];
@@ -146,44 +257,210 @@ impl Adapter {
         let step = self.s.file[usize::from(r::SEQCTL)] & seqctl::STEP != 0;
         let stop = self.breakpoint();
         self.attention = false;
+        // Whatever comes, one instruction is executed.
+        let mut end = End { cycle, limit: if step { 0 } else { limit }, stop, executed: 0 };
+        self.run(cx, &mut end);
+        self.instructions += end.executed;
+        if step {
+            self.s.file[usize::from(r::HCNTRL)] |= hcntrl::PAUSE;
+        }
+    }
+
+    /// Executes instructions until the end.
+    fn run(&mut self, cx: &mut Cx<'_>, end: &mut End) {
+        let mut i = self.fetch();
         loop {
-            self.instruction(cx);
-            self.instructions += 1;
-            self.s.time = self.s.time + cycle;
-            if step {
-                self.s.file[usize::from(r::HCNTRL)] |= hcntrl::PAUSE;
-                self.attention = true;
-            }
-            if self.s.pc == stop {
-                self.s.intstat |= intstat::BRKADRINT;
-                self.force_pause();
-                self.update_interrupts(cx);
-            }
-            if self.attention || self.s.time.as_nanos() >= limit {
-                break;
+            // What comes next is often of the same kind: a host predicts that better than a jump by the kind, above all when the program was
+            // not run lately.
+            match i.kind {
+                Kind::Plain => loop {
+                    self.plain(i);
+                    if self.is_over(cx, end) {
+                        return;
+                    }
+                    i = self.fetch();
+                    if i.kind != Kind::Plain {
+                        break;
+                    }
+                },
+                Kind::Copy => loop {
+                    self.copy(cx, i);
+                    if self.is_over(cx, end) {
+                        return;
+                    }
+                    i = self.fetch();
+                    if i.kind != Kind::Copy {
+                        break;
+                    }
+                },
+                kind => {
+                    match kind {
+                        Kind::Test => self.test(i),
+                        Kind::Jump => self.jump_plain(i),
+                        Kind::Combine => self.combine(cx, i),
+                        Kind::TestLive => self.test_live(cx, i),
+                        _ => self.other(cx, i),
+                    }
+                    if self.is_over(cx, end) {
+                        return;
+                    }
+                    i = self.fetch();
+                }
             }
         }
     }
 
-    /// The break address, or one that no instruction has.
-    fn breakpoint(&self) -> u16 {
-        let [low, high] = [r::BRKADDR0, r::BRKADDR1].map(|a| self.s.file[usize::from(a)]);
-        if high & 0x80 != 0 { u16::MAX } else { u16::from(low) | u16::from(high & 1) << 8 }
+    /// After an instruction: time passes; whether the slice is over.
+    #[inline(always)]
+    fn is_over(&mut self, cx: &mut Cx<'_>, end: &mut End) -> bool {
+        end.executed += 1;
+        self.s.time = self.s.time + end.cycle;
+        if self.s.pc == end.stop {
+            self.s.intstat |= intstat::BRKADRINT;
+            self.force_pause();
+            self.update_interrupts(cx);
+        }
+        self.attention || self.s.time.as_nanos() >= end.limit
     }
 
-    fn instruction(&mut self, cx: &mut Cx<'_>) {
-        let i = self.program[usize::from(self.s.pc) % PROGRAM];
+    /// The break address, or one that no instruction has.
+    fn breakpoint(&self) -> u32 {
+        let (low, high) = (self.file(r::BRKADDR0), self.file(r::BRKADDR1));
+        if high & 0x80 != 0 { u32::MAX } else { u32::from(low) | u32::from(high & 1) << 8 }
+    }
+
+    /// The instruction at SEQADDR.
+    #[inline(always)]
+    fn fetch(&mut self) -> Instruction {
         #[cfg(feature = "trace")]
         self.trace_instruction();
+        self.program[self.s.pc as usize % PROGRAM]
+    }
+
+    /// SEQADDR goes on; where it was.
+    #[inline(always)]
+    fn step_over(&mut self) -> u32 {
         let at = self.s.pc;
-        self.s.pc = (at + 1) % PROGRAM as u16;
-        // One arm an operation: a host predicts one jump by it, where nested ones cost several when the program was not run lately.
+        self.s.pc = (at + 1) % PROGRAM as u32;
+        at
+    }
+
+    /// The second operand: an immediate of 0 means the accumulator.
+    #[inline(always)]
+    fn operand(&self, i: Instruction) -> u8 {
+        let none = 0u8.wrapping_sub(u8::from(i.immediate == 0));
+        self.s.file[usize::from(r::ACCUM)] & none | i.immediate
+    }
+
+    /// What OR, AND, XOR, ADD and ADC make of two operands, with the flags; without a jump, which a host would often predict wrongly.
+    #[inline(always)]
+    fn compute(&mut self, i: Instruction, a: u8, b: u8) -> u8 {
+        let [differ, both, takes, keeps] = SUMS[usize::from(i.op & 7)];
+        let carry = u8::from(self.s.carry);
+        let sum = u32::from((a ^ b) & differ) + u32::from(a & b) * u32::from(both) + u32::from(carry & takes);
+        self.s.carry = (sum > 0xff) | (carry & keeps != 0);
+        let value = sum as u8;
+        self.s.zero = value == 0;
+        value
+    }
+
+    #[inline(always)]
+    fn plain(&mut self, i: Instruction) {
+        self.step_over();
+        let a = self.s.file[usize::from(i.source)];
+        let b = self.operand(i);
+        let value = self.compute(i, a, b);
+        let class = WRITES[usize::from(i.destination)];
+        let byte = &mut self.s.file[usize::from(i.destination)];
+        let before = *byte;
+        *byte = if class == Class::Constant { before } else { value };
+        self.version += u64::from((class == Class::Storage) & (before != value));
+        let sp = self.s.sp.wrapping_sub(u8::from(i.ret)) & 3;
+        self.s.sp = sp;
+        self.s.pc = if i.ret { self.s.stack[usize::from(sp)].into() } else { self.s.pc };
+    }
+
+    #[inline(always)]
+    fn combine(&mut self, cx: &mut Cx<'_>, i: Instruction) {
+        self.step_over();
+        let a = self.load(cx, i.source);
+        let b = self.operand(i);
+        let value = self.compute(i, a, b);
+        self.store(cx, i.destination, value);
+        self.return_if(i.ret);
+    }
+
+    /// Drivers' programs move blocks so: by SINDIR, or out of the FIFO.
+    #[inline(always)]
+    fn copy(&mut self, cx: &mut Cx<'_>, i: Instruction) {
+        self.step_over();
+        let value = match i.source {
+            r::DFDAT => self.read_fifo(cx),
+            source => self.load(cx, source),
+        };
+        self.s.zero = value == 0;
+        self.store_indirect(cx, value);
+        self.return_if(i.ret);
+    }
+
+    #[inline(always)]
+    fn test(&mut self, i: Instruction) {
+        let at = self.step_over();
+        let a = self.s.file[usize::from(i.source)];
+        self.branch(i, at, a);
+    }
+
+    #[inline(always)]
+    fn test_live(&mut self, cx: &mut Cx<'_>, i: Instruction) {
+        let at = self.step_over();
+        let a = self.load(cx, i.source);
+        self.branch(i, at, a);
+    }
+
+    #[inline(always)]
+    fn branch(&mut self, i: Instruction, at: u32, a: u8) {
+        let b = self.operand(i);
+        let bits = matches!(i.op, op::JZ | op::JNZ);
+        self.s.zero = (if bits { a & b } else { a ^ b }) == 0;
+        let wanted = matches!(i.op, op::JZ | op::JE);
+        self.go_to(i.target.into(), at, self.s.zero == wanted);
+    }
+
+    #[inline(always)]
+    fn jump_plain(&mut self, i: Instruction) {
+        let at = self.step_over();
+        let a = self.s.file[usize::from(i.source)];
+        self.jump(i, at, a);
+    }
+
+    /// What jumps that compare nothing do with their operands; a call keeps where it came from.
+    #[inline(always)]
+    fn jump(&mut self, i: Instruction, at: u32, a: u8) {
+        self.s.file[usize::from(r::SINDEX)] = a | i.immediate;
+        if i.op == op::CALL {
+            self.s.stack[usize::from(self.s.sp & 3)] = self.s.pc as u16;
+            self.s.sp = (self.s.sp + 1) & 3;
+        }
+        let taken = match i.op {
+            op::JC => self.s.carry,
+            op::JNC => !self.s.carry,
+            _ => true,
+        };
+        self.go_to(i.target.into(), at, taken);
+    }
+
+    /// A jump, if it is taken.
+    #[inline(always)]
+    fn go_to(&mut self, to: u32, from: u32, taken: bool) {
+        self.s.pc = if taken { to } else { self.s.pc };
+        if taken & (to <= from) {
+            self.find_loop();
+        }
+    }
+
+    fn other(&mut self, cx: &mut Cx<'_>, i: Instruction) {
+        let at = self.step_over();
         match i.op {
-            op::OR => self.combine(cx, i, |_, a, b| a | b),
-            op::AND => self.combine(cx, i, |_, a, b| a & b),
-            op::XOR => self.combine(cx, i, |_, a, b| a ^ b),
-            op::ADD => self.combine(cx, i, |this, a, b| this.sum(a, b, false)),
-            op::ADC => self.combine(cx, i, |this, a, b| this.sum(a, b, this.s.carry)),
             op::ROL => {
                 let a = self.load(cx, i.source);
                 let (value, carry) = rotate(a, i.immediate);
@@ -194,32 +471,10 @@ impl Adapter {
                 self.store(cx, i.destination, value);
                 self.return_if(i.ret);
             }
-            op::JMP => {
-                self.set_index(cx, i);
-                self.jump(at, i.target);
+            op::JMP..=op::CALL => {
+                let a = self.load(cx, i.source);
+                self.jump(i, at, a);
             }
-            op::JC => {
-                self.set_index(cx, i);
-                if self.s.carry {
-                    self.jump(at, i.target);
-                }
-            }
-            op::JNC => {
-                self.set_index(cx, i);
-                if !self.s.carry {
-                    self.jump(at, i.target);
-                }
-            }
-            op::CALL => {
-                self.set_index(cx, i);
-                self.s.stack[usize::from(self.s.sp & 3)] = self.s.pc;
-                self.s.sp = (self.s.sp + 1) & 3;
-                self.jump(at, i.target);
-            }
-            op::JNE => self.branch(cx, i, at, |a, b| a == b, false),
-            op::JE => self.branch(cx, i, at, |a, b| a == b, true),
-            op::JNZ => self.branch(cx, i, at, |a, b| a & b == 0, false),
-            op::JZ => self.branch(cx, i, at, |a, b| a & b == 0, true),
             _ => {
                 self.s.pc = at;
                 self.s.error |= error::ILLOPCODE;
@@ -231,77 +486,17 @@ impl Adapter {
         }
     }
 
-    /// The second operand: an immediate of 0 means the accumulator.
-    #[inline(always)]
-    fn operand(&self, i: Instruction) -> u8 {
-        match i.immediate {
-            0 => self.s.file[usize::from(r::ACCUM)],
-            immediate => immediate,
-        }
-    }
-
-    /// Two operands become one.
-    #[inline(always)]
-    fn combine(&mut self, cx: &mut Cx<'_>, i: Instruction, f: impl FnOnce(&mut Self, u8, u8) -> u8) {
-        let a = self.load(cx, i.source);
-        let b = self.operand(i);
-        let value = f(self, a, b);
-        self.s.zero = value == 0;
-        self.store(cx, i.destination, value);
-        self.return_if(i.ret);
-    }
-
-    #[inline(always)]
-    fn sum(&mut self, a: u8, b: u8, carry: bool) -> u8 {
-        let sum = u16::from(a) + u16::from(b) + u16::from(carry);
-        self.s.carry = sum > 0xff;
-        sum as u8
-    }
-
-    /// What jumps that compare nothing do with their operands.
-    #[inline(always)]
-    fn set_index(&mut self, cx: &mut Cx<'_>, i: Instruction) {
-        let value = self.load(cx, i.source) | i.immediate;
-        self.s.file[usize::from(r::SINDEX)] = value;
-    }
-
-    #[inline(always)]
-    fn branch(
-        &mut self,
-        cx: &mut Cx<'_>,
-        i: Instruction,
-        at: u16,
-        test: impl FnOnce(u8, u8) -> bool,
-        wanted: bool,
-    ) {
-        let a = self.load(cx, i.source);
-        let b = self.operand(i);
-        self.s.zero = test(a, b);
-        if self.s.zero == wanted {
-            self.jump(at, i.target);
-        }
-    }
-
     #[inline]
     fn return_if(&mut self, ret: bool) {
         if ret {
             self.s.sp = self.s.sp.wrapping_sub(1) & 3;
-            let to = self.s.stack[usize::from(self.s.sp)];
-            self.s.pc = to;
-        }
-    }
-
-    #[inline]
-    fn jump(&mut self, from: u16, to: u16) {
-        self.s.pc = to;
-        if to <= from {
-            self.find_loop();
+            self.s.pc = self.s.stack[usize::from(self.s.sp)].into();
         }
     }
 
     /// Forgets what it knows of loops: a new slice finds them by itself, so that a restored adapter does as the saved one.
     pub(crate) fn forget_loops(&mut self) {
-        self.loops = LoopFinder { kept: Position { pc: u16::MAX, ..Position::default() }, seen: 0, limit: 1 };
+        self.loops = LoopFinder { kept: Position { pc: u32::MAX, ..Position::default() }, seen: 0, limit: 1 };
     }
 
     /// After a jump backwards: if nothing at all changed since the same place was passed, only an outside event will.
@@ -316,7 +511,7 @@ impl Adapter {
         let file = |address: u8| self.s.file[usize::from(address)];
         let here = Position {
             pc: self.s.pc,
-            core: [r::ACCUM, r::SINDEX, r::DINDEX].map(file),
+            core: [file(r::ACCUM), file(r::SINDEX), file(r::DINDEX)],
             flags: (self.s.zero, self.s.carry),
             stack: self.s.stack,
             sp: self.s.sp,

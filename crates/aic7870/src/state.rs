@@ -8,7 +8,7 @@ use slotone_bus::{VmInstant, encode_enum, encode_fields};
 use slotone_pci::ConfigBytes;
 use slotone_scsi::Access;
 
-use crate::registers::{self as r, hcntrl};
+use crate::registers::{self as r, dfcntrl, hcntrl};
 use crate::seeprom::{self, Seeprom};
 
 /// Instructions of sequencer RAM.
@@ -34,7 +34,8 @@ pub(crate) struct State {
     pub(crate) ram: Vec<u32>,
     /// Next byte of the instruction at PC that SEQRAM reaches.
     pub(crate) ram_byte: u8,
-    pub(crate) pc: u16,
+    /// A host takes longer to store 16 bits and load them again.
+    pub(crate) pc: u32,
     pub(crate) zero: bool,
     pub(crate) carry: bool,
     pub(crate) stack: [u16; 4],
@@ -476,7 +477,9 @@ pub(crate) fn check(state: &State, present: &[bool; 16]) -> Result<(), &'static 
     sound(state.ram.len() == PROGRAM, "sequencer RAM")?;
     sound(state.file[usize::from(r::ALLONES)] == 0xff, "ALLONES")?;
     sound(state.file[usize::from(r::ALLZEROS)] == 0, "ALLZEROS")?;
-    sound(state.ram_byte < 4 && state.pc < PROGRAM as u16, "sequencer address")?;
+    let strobes = dfcntrl::FIFORESET | dfcntrl::FIFOFLUSH;
+    sound(state.file[usize::from(r::DFCNTRL)] & strobes == 0, "DFCNTRL")?;
+    sound(state.ram_byte < 4 && state.pc < PROGRAM as u32, "sequencer address")?;
     sound(state.sp < 4 && state.stack_read < 8, "stack")?;
     sound(state.stack.iter().all(|pc| *pc < PROGRAM as u16), "stack")?;
     sound(state.hcnt < 1 << 24 && state.stcnt < 1 << 24 && state.haddr < 1 << 40, "counters")?;

@@ -124,7 +124,7 @@ mod sink {
         pub(crate) fn trace_instruction(&mut self) {
             if self.trace.is_some() && self.trace_sequencer {
                 let pc = self.s.pc;
-                let line = format!("{pc:03x}: {}", disassemble(self.s.ram[usize::from(pc) & 0x1ff]));
+                let line = format!("{pc:03x}: {}", disassemble(self.s.ram[pc as usize & 0x1ff]));
                 self.trace_line(&line);
             }
         }
