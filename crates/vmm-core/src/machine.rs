@@ -22,8 +22,9 @@ use crate::save::DriveBusy;
 /// Instructions between two looks at the host's clock and at the inbox: about 0.1 ms.
 const SLICE: u64 = 20_000;
 
-/// A halted guest whose time comes this soon is not left to the host's timers, which wake a thread some 60 us late.
-const SHORT_WAIT: Duration = Duration::from_micros(100);
+/// A halted guest whose time comes this soon is not left to the host's timers, which wake a thread later than that. An idle guest sleeps longer: to wait
+/// for it this way would cost what sleeping saves.
+const SHORT_WAIT: Duration = Duration::from_micros(60);
 
 /// Why [`Machine::run`] returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

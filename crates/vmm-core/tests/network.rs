@@ -1,6 +1,7 @@
 //! Network cards in a machine: frames go at once, at a port's deadline, and when somebody outside wakes it.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -228,4 +229,34 @@ fn a_card_hears_that_its_link_goes_and_comes() {
     machine.restore(&saved).unwrap();
     machine.port_write(0x300, &[1]);
     assert!(machine.device::<Card>(card).unwrap().link);
+}
+
+/// A port whose time has always come, and which never has anything.
+struct Impatient(Arc<AtomicU32>);
+
+impl NetPort for Impatient {
+    fn send(&mut self, _: VmInstant, _: &[u8]) -> Sent {
+        Sent::Taken
+    }
+    fn receive(&mut self, _: VmInstant, _: &mut dyn FnMut(&[u8])) -> bool {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        false
+    }
+    fn next_deadline(&self) -> Option<VmInstant> {
+        Some(VmInstant::ZERO)
+    }
+}
+
+#[test]
+fn a_port_that_is_always_due_has_its_turns_and_no_more() {
+    let mut b = builder(ClockMode::Counted);
+    let card = b.add("card", Card::new(0x300)).unwrap();
+    let served = Arc::new(AtomicU32::new(0));
+    b.network::<Card>(card, Impatient(Arc::clone(&served)));
+    let mut machine = b.build().unwrap();
+    let before = served.swap(0, Ordering::SeqCst);
+    assert!(before <= 2, "{before}");
+    assert_eq!(machine.run(VmInstant::from_nanos(43_008_000)), RunExit::Limit);
+    assert_eq!(served.load(Ordering::SeqCst), 100);
+    assert_eq!(machine.stats().tick_storms, 0);
 }
