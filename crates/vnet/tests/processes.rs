@@ -237,6 +237,37 @@ fn when_the_carrying_process_is_killed_another_one_takes_over() {
 }
 
 #[test]
+fn while_the_carrying_process_is_stopped_cards_lose_frames_and_afterwards_all_is_well() {
+    let folder = Folder::new("stopped");
+    let mut first = Other::new(&folder.0, 1);
+    let at_first = first.address();
+    let begun = Instant::now();
+    let mut guest = Guest::new(open_internal(options(&folder.0, 2)).unwrap(), mac(2), None);
+    assert!(run_real(&mut guest, begun, LIMIT, |guest| guest.lease.is_some()));
+    let pid = first.child.id().to_string();
+    let signal = |name: &str| {
+        assert!(Command::new("kill").args([name, pid.as_str()]).status().unwrap().success());
+    };
+    signal("-STOP");
+    let mut frame = [0x88; 1514];
+    frame[..12].copy_from_slice(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 3, 0xff, 0, 0, 2]);
+    let stopped = Instant::now();
+    while guest.wire.port.stats().lost == 0 {
+        assert!(stopped.elapsed() < LIMIT, "the card waits");
+        if guest.wire.port.send(VmInstant::ZERO, &frame) == slotone_net::Sent::Full {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+    assert!(guest.wire.port.link());
+    signal("-CONT");
+    first.say("serve");
+    assert_eq!(first.hear(), "listening");
+    assert_eq!(send(&mut guest, begun, at_first, 100_000), 100_000);
+    assert_eq!(first.hear(), "served");
+    first.end();
+}
+
+#[test]
 fn a_second_card_with_the_address_is_refused_and_says_why() {
     let folder = Folder::new("twice");
     let first = open_internal(options(&folder.0, 1)).unwrap();
