@@ -216,6 +216,32 @@ fn code_follows_its_page_tables() {
 }
 
 #[test]
+fn code_in_global_pages_stays_over_a_load_of_cr3() {
+    for (what, global, expected) in [("global", GLOBAL, 3 + 16), ("not global", 0, 1 + 3 * 16)] {
+        let mut m = Machine::new();
+        m.page(6);
+        m.state.cr4 = 1 << 7;
+        m.pte(PAGE, PAGE | PRESENT | global);
+        m.write(PAGE, &[0x43, 0xC3]); // inc ebx; ret
+        m.write(DATA, &[0x83, 0xC3, 0x10, 0xC3]); // add ebx,16; ret
+        m.state.gpr[0] = DATA | PRESENT | global;
+        let mut code = vec![0xBF, 3, 0, 0, 0]; // mov edi,3
+        let call =
+            |from: usize| [vec![0xE8], (PAGE - CODE - from as u32 - 5).to_le_bytes().to_vec()].concat();
+        code.extend(call(code.len())); // next: call PAGE
+        code.push(0xA3); // mov [PTE],eax
+        code.extend((PAGE_TABLE + 4 * (PAGE >> 12)).to_le_bytes());
+        code.extend([0x0F, 0x20, 0xD9, 0x0F, 0x22, 0xD9]); // mov ecx,cr3; mov cr3,ecx
+        code.extend([0x4F, 0x75, (5i8 - code.len() as i8 - 3) as u8]); // dec edi; jnz next
+        code.extend([0x0F, 0x01, 0x3D]); // invlpg [PAGE]
+        code.extend(PAGE.to_le_bytes());
+        code.extend(call(code.len()));
+        code.push(0xF4);
+        assert_eq!(m.passes(what, &code).gpr[3], expected, "{what}");
+    }
+}
+
+#[test]
 fn code_that_maps_itself_elsewhere_goes_on_alike_however_the_run_is_cut() {
     // mov dword [PTE of CODE],PAGE|3; mov [CODE+800h],eax (looks the page up anew, as it was not dirty); mov bl,1; hlt
     let mut code = vec![0xC7, 0x05];

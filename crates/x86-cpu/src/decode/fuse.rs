@@ -9,9 +9,23 @@ pub(crate) enum Pair {
     /// Neither.
     None,
     /// The first: its kind as a const of [`fused`], and its operands; on bytes or doublewords.
-    First { kind: u8, operands: Operands, byte: bool },
+    First {
+        kind: u8,
+        operands: Operands,
+        byte: bool,
+    },
     /// A conditional jump in flat code.
     Jump(u8),
+    /// PUSH or POP of a doubleword register on a flat stack.
+    Push,
+    Pop,
+    /// MOV of doubleword registers.
+    Move {
+        to: u8,
+        from: u8,
+    },
+    /// RET in flat code.
+    Ret,
 }
 
 /// Operands of the first of a pair; memory is flat.
@@ -24,9 +38,23 @@ pub(crate) enum Operands {
     MemImm,
 }
 
-/// Makes `first` do the work of the `jump` behind it too, if there is a handler for the two.
-pub(crate) fn fuse(first: &mut Op, pair: Pair, jump: &Op, jump_pair: Pair) {
-    let (Pair::First { kind, operands, byte }, Pair::Jump(cc)) = (pair, jump_pair) else { return };
+/// Makes `first` do the work of the one behind it too, if there is a handler for the two.
+pub(crate) fn fuse(first: &mut Op, pair: Pair, second: &Op, second_pair: Pair) {
+    match (pair, second_pair) {
+        (Pair::First { kind, operands, byte }, Pair::Jump(cc)) => {
+            fuse_jump(first, (kind, operands, byte), second, cc);
+        }
+        (Pair::Push, Pair::Push) => (first.run, first.reg) = (fused::push_push, second.rm),
+        (Pair::Pop, Pair::Pop) => (first.run, first.reg) = (fused::pop_pop, second.rm),
+        (Pair::Push, Pair::Move { to, from }) => {
+            (first.run, first.reg, first.base) = (fused::push_move, to, from);
+        }
+        (Pair::Pop, Pair::Ret) => (first.run, first.imm) = (fused::pop_ret, second.imm),
+        _ => {}
+    }
+}
+
+fn fuse_jump(first: &mut Op, (kind, operands, byte): (u8, Operands, bool), jump: &Op, cc: u8) {
     if operands == Operands::MemImm && (!fits(first.imm, byte) || jump.imm as i16 as u32 != jump.imm) {
         return;
     }

@@ -108,6 +108,7 @@ pub(crate) fn decode(bytes: &[u8], mode: u16, features: u32) -> Decoded<Instruct
         Err(Trouble::Long) => {
             d.op.run = ops::too_long;
             d.end = true;
+            d.pair = Pair::None;
             d.at = MAX_LEN;
         }
         Err(Trouble::Short) => return Err(Trouble::Short),
@@ -117,6 +118,7 @@ pub(crate) fn decode(bytes: &[u8], mode: u16, features: u32) -> Decoded<Instruct
     }
     if d.op.run as usize == ops::undefined as Handler as usize {
         d.end = true;
+        d.pair = Pair::None;
     }
     d.op.len = d.at as u8;
     Ok(Instruction { op: d.op, end: d.end, branch: d.branch, pair: d.pair })
@@ -168,6 +170,13 @@ impl Decoder<'_> {
         };
         if size != 2 && self.op.flags & LOCK == 0 {
             self.pair = Pair::First { kind, operands, byte: size == 1 };
+        }
+    }
+
+    /// Notes what this can be in a pair if it works on doublewords of a flat stack.
+    fn on_flat_stack(&mut self, pair: Pair) {
+        if self.o32() && self.flat_stack() {
+            self.pair = pair;
         }
     }
 

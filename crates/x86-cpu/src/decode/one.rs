@@ -42,6 +42,7 @@ impl Decoder<'_> {
             }
             0x50..=0x57 => {
                 self.op.rm = b & 7;
+                self.on_flat_stack(Pair::Push);
                 self.push_form(
                     stack::push_r::<u16, true>,
                     stack::push_r::<u16, false>,
@@ -51,6 +52,7 @@ impl Decoder<'_> {
             }
             0x58..=0x5F => {
                 self.op.rm = b & 7;
+                self.on_flat_stack(Pair::Pop);
                 self.push_form(
                     stack::pop_r::<u16, true>,
                     stack::pop_r::<u16, false>,
@@ -111,10 +113,16 @@ impl Decoder<'_> {
             }
             0x88 | 0x89 => {
                 self.modrm(size)?;
+                if size == 4 && self.form == Form::Reg {
+                    self.pair = Pair::Move { to: self.op.rm, from: self.op.reg };
+                }
                 by_size_form!(self, size, data::mov_rm_r)
             }
             0x8A | 0x8B => {
                 self.modrm(size)?;
+                if size == 4 && self.form == Form::Reg {
+                    self.pair = Pair::Move { to: self.op.reg, from: self.op.rm };
+                }
                 by_size_form!(self, size, data::mov_r_rm)
             }
             0x8C => {
@@ -480,7 +488,10 @@ impl Decoder<'_> {
         )
     }
 
-    fn near_return(&self) -> Handler {
+    fn near_return(&mut self) -> Handler {
+        if self.flat_control() {
+            self.pair = Pair::Ret;
+        }
         by_flag!(self.flat_control(), control::ret, [])
     }
 

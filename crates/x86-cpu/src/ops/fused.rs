@@ -1,8 +1,10 @@
-//! A comparison and the conditional jump behind it as one handler, in flat 32-bit code.
+//! Two instructions as one handler, in flat 32-bit code: a comparison and the conditional jump behind it, and what functions begin
+//! and end with.
 //!
-//! The jump keeps its own place in the block, for when the budget ends between the two.
+//! The second keeps its own place in the block, for when the budget ends between the two and for what cannot be done at once.
 
 use super::alu::{self, alu};
+use super::stack::{pop_r, push_r};
 use super::{NEXT, Rm, Step};
 use crate::block::{Flow, Op};
 use crate::flags::Flags;
@@ -135,4 +137,59 @@ pub(crate) fn mem_imm<T: Int, M: Rm, const KIND: u8, const CC: u8>(
     let b = T::of(op.imm as i16 as u32);
     c.fl = compute::<T, KIND>(a, b, c.fl).1;
     jump(c, op, holds::<T, KIND, CC>(a, b, c.fl), At::High)
+}
+
+/// Whether the run stops behind the first of two that was done without a call.
+#[inline(always)]
+fn stops_between(c: &Core) -> bool {
+    c.index + 1 >= c.stop_at
+}
+
+/// PUSH r, PUSH r: `op.rm`, then `op.reg`
+pub(crate) fn push_push(c: &mut Core, p: &mut Pins<'_>, op: &Op) -> Step {
+    if !c.push_quick(c.reg::<u32>(op.rm)) {
+        return push_r::<u32, true>(c, p, op);
+    }
+    if !stops_between(c) && c.push_quick(c.reg::<u32>(op.reg)) { Ok(Flow::Skip) } else { NEXT }
+}
+
+/// PUSH r; MOV r, r: `op.rm`, then `op.base` to `op.reg`
+pub(crate) fn push_move(c: &mut Core, p: &mut Pins<'_>, op: &Op) -> Step {
+    if !c.push_quick(c.reg::<u32>(op.rm)) {
+        return push_r::<u32, true>(c, p, op);
+    }
+    if stops_between(c) {
+        return NEXT;
+    }
+    c.set_reg(op.reg, c.reg::<u32>(op.base));
+    Ok(Flow::Skip)
+}
+
+/// POP r, POP r: `op.rm`, then `op.reg`
+pub(crate) fn pop_pop(c: &mut Core, p: &mut Pins<'_>, op: &Op) -> Step {
+    let Some(v) = c.peek_quick::<u32>() else { return pop_r::<u32, true>(c, p, op) };
+    c.drop_stack::<true>(4);
+    c.set_reg(op.rm, v);
+    if stops_between(c) {
+        return NEXT;
+    }
+    let Some(v) = c.peek_quick::<u32>() else { return NEXT };
+    c.drop_stack::<true>(4);
+    c.set_reg(op.reg, v);
+    Ok(Flow::Skip)
+}
+
+/// POP r; RET, which drops `op.imm` bytes more
+pub(crate) fn pop_ret(c: &mut Core, p: &mut Pins<'_>, op: &Op) -> Step {
+    let Some(v) = c.peek_quick::<u32>() else { return pop_r::<u32, true>(c, p, op) };
+    c.drop_stack::<true>(4);
+    c.set_reg(op.rm, v);
+    if stops_between(c) {
+        return NEXT;
+    }
+    let Some(target) = c.peek_quick() else { return NEXT };
+    c.retired += 1;
+    c.eip = target;
+    c.drop_stack::<true>(4 + op.imm);
+    Ok(Flow::Jump)
 }
