@@ -436,7 +436,7 @@ pub(super) fn stepped(aic: Aic7870, program: &[u8], script: &Script) {
             }
             Operation::Read { window: 1 | 2, offset, len } => {
                 for n in 0..*len {
-                    let register = (*offset as u8).wrapping_add(n as u8);
+                    let register = (*offset as u8).wrapping_add(n);
                     if register == STACK {
                         continue;
                     }

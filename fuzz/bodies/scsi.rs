@@ -8,8 +8,8 @@
 use slotone_block::{MediumInfo, Outcome};
 use slotone_bus::state::{StateReader, StateWriter};
 use slotone_scsi::{
-    Access, CD_BLOCK, CdConfig, CdRom, Command, Disk, DiskConfig, MediumResult, Range, Reply,
-    Reset, SpiFlags, Target, opcode,
+    Access, CD_BLOCK, CdConfig, CdRom, Command, Disk, DiskConfig, MediumResult, Range, Reply, Reset,
+    SpiFlags, Target, opcode,
 };
 
 use super::{Reader, text};

@@ -7,8 +7,8 @@
 use slotone_block::{MediumInfo, Outcome};
 use slotone_bus::state::{StateReader, StateWriter};
 use slotone_scsi::{
-    Access, Command, Disk, DiskConfig, Fault, FaultKind, Faulty, MediumResult, Reply, Reset,
-    Sense, SenseKey, Target,
+    Access, Command, Disk, DiskConfig, Fault, FaultKind, Faulty, MediumResult, Reply, Reset, Sense, SenseKey,
+    Target,
 };
 
 use super::{Reader, text};

@@ -372,7 +372,11 @@ fn scsi(full: bool) -> Result<Vec<Guest>> {
         ));
         // One sector more and a disk needs commands of 16 bytes, which this driver does not send; or larger blocks.
         let most = rack("most", 1, 1, u64::from(u32::MAX) * 512)?;
-        guests.push(most.guest("aic7xxx: a disk of 2^32 - 1 sectors, both ends", "ends,sectors=4294967295", None));
+        guests.push(most.guest(
+            "aic7xxx: a disk of 2^32 - 1 sectors, both ends",
+            "ends,sectors=4294967295",
+            None,
+        ));
         let large = Rack { block: 4096, ..rack("large", 1, 1, 512 << 32)? };
         guests.push(large.guest(
             "aic7xxx: a disk of 2^32 sectors, both ends",

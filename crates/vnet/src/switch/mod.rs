@@ -261,8 +261,8 @@ impl Switch {
 /// A port of a [`Switch`]. Dropping it takes it off the network.
 ///
 /// Frames that wait count as a deadline that has come: [`NetPort::next_deadline`] answers an instant that is not after the
-/// last call's, so a machine with two cards on one network goes on without being woken. A machine whose card takes no frames now ignores it until the card
-/// does. The [`Waker`] is called when a frame comes to an empty queue from a port with another one.
+/// last call's, so a machine with two cards on one network goes on without being woken. A machine whose card takes no frames now asks again
+/// a little later. The [`Waker`] is called when a frame comes to an empty queue from a port with another one.
 pub struct SwitchPort {
     core: Arc<Mutex<Core>>,
     id: PortId,
