@@ -10,7 +10,8 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 mod common;
 
 use common::Board;
-use common::linux::{End, Linux, Shipped};
+use common::driver::{Driver, End, read10};
+use common::linux::{Linux, Shipped};
 use common::program::{self, Work};
 use slotone_aic7870::asm::assemble;
 use slotone_aic7870::{Aic7870Config, Timing};
@@ -62,12 +63,6 @@ fn print_processor_time(what: &str, n: u32, mut round: impl FnMut()) {
     }
 }
 
-fn read_10(lba: u32, blocks: u16) -> [u8; 10] {
-    let [a, b, c, d] = lba.to_be_bytes();
-    let [e, f] = blocks.to_be_bytes();
-    [0x28, 0, a, b, c, d, 0, e, f, 0]
-}
-
 fn reads(c: &mut Criterion) {
     let timing = Timing { access: 0, sector: 0, ..Timing::default() };
     let config = Aic7870Config { timing, ..Aic7870Config::default() };
@@ -79,7 +74,7 @@ fn reads(c: &mut Criterion) {
     program::start(&mut board);
     program::run(&mut board, work);
     let mut round = || {
-        let cdb = read_10(0, 128);
+        let cdb = read10(0, 128);
         assert_eq!(program::run(&mut board, Work { cdb: &cdb, ..work }).0, Some(0));
     };
     print_processor_time("64 KiB through our program", 50_000, &mut round);
@@ -92,7 +87,7 @@ fn reads(c: &mut Criterion) {
             let size = 65536 / segments;
             let list: Vec<_> = (0..segments).map(|n| (0x100000 + n * size * 2, size)).collect();
             let mut round =
-                || assert_eq!(linux.run(&mut board, 1, &read_10(0, 128), &list, true), End::Complete);
+                || assert_eq!(linux.run(&mut board, 1, &read10(0, 128), &list, true), End::Complete);
             print_processor_time(&format!("64 KiB through {name}"), 50_000, &mut round);
             group.bench_function(name, |b| b.iter(&mut round));
         }

@@ -4,7 +4,8 @@
 
 mod common;
 
-use common::linux::{End, Shipped};
+use common::driver::{self, Driver, End, read10, write10};
+use common::linux::Shipped;
 use common::linux_old::OldLinux;
 use common::{Board, Random, Trouble};
 use slotone_aic7870::asm::{assemble, disassemble};
@@ -45,21 +46,6 @@ fn the_older_driver() {
         println!("{name}");
         part(&shipped);
     }
-}
-
-fn read10(lba: u32, blocks: u16) -> Vec<u8> {
-    let mut cdb = vec![0x28, 0];
-    cdb.extend(lba.to_be_bytes());
-    cdb.push(0);
-    cdb.extend(blocks.to_be_bytes());
-    cdb.push(0);
-    cdb
-}
-
-fn write10(lba: u32, blocks: u16) -> Vec<u8> {
-    let mut cdb = read10(lba, blocks);
-    cdb[0] = 0x2a;
-    cdb
 }
 
 /// A board with a running driver; the unit attentions of power-on are behind it.
@@ -128,43 +114,13 @@ fn nobody_there(shipped: &Shipped) {
 
 fn reads_and_writes_in_segments(shipped: &Shipped) {
     let (mut board, mut linux) = attached(shipped, Aic7870Config::default(), &[1]);
-    let segments = [
-        (0x100001, 700),
-        (0x108003, 1),
-        (0x110002, 1300),
-        (0x118000, 95),
-        (0x120005, 1000),
-        (0x130000, 1000),
-    ];
-    for tagged in [false, true] {
-        assert_eq!(linux.run(&mut board, 1, &read10(3, 8), &segments, tagged), End::Complete);
-        let mut got = Vec::new();
-        for (at, len) in segments {
-            got.extend(board.memory(at.into(), len as usize));
-        }
-        let expected: Vec<u8> = (3..11u32).flat_map(|n| (n | 1 << 24).to_le_bytes().repeat(128)).collect();
-        assert!(got == expected);
-    }
-    for (n, (at, len)) in segments.iter().enumerate() {
-        board.poke(u64::from(*at), &vec![0x50 + n as u8; *len as usize]);
-    }
-    assert_eq!(linux.run(&mut board, 1, &write10(100, 8), &segments, true), End::Complete);
-    assert_eq!(linux.run(&mut board, 1, &read10(100, 8), &[(0x200000, 4096)], false), End::Complete);
-    let expected: Vec<u8> =
-        segments.iter().enumerate().flat_map(|(n, (_, len))| vec![0x50 + n as u8; *len as usize]).collect();
-    assert!(board.memory(0x200000, 4096) == expected);
+    driver::reads_and_writes_in_segments(&mut board, &mut linux);
     assert!(linux.residuals.is_empty());
 }
 
 fn a_large_transfer(shipped: &Shipped) {
     let (mut board, mut linux) = attached(shipped, Aic7870Config::default(), &[1]);
-    let data: Vec<u8> = (0..1u32 << 20).map(|n| ((n * 7) >> 3) as u8).collect();
-    board.poke(0x300000, &data);
-    let segments: Vec<_> = (0..16).map(|n| (0x300000 + n * 0x10000, 0x10000)).collect();
-    assert_eq!(linux.run(&mut board, 1, &write10(1000, 2048), &segments, true), End::Complete);
-    let segments: Vec<_> = (0..16).map(|n| (0x500000 + n * 0x10000, 0x10000)).collect();
-    assert_eq!(linux.run(&mut board, 1, &read10(1000, 2048), &segments, true), End::Complete);
-    assert!(board.memory(0x500000, 1 << 20) == data);
+    driver::a_large_transfer(&mut board, &mut linux);
 }
 
 fn fewer_bytes_than_asked_for(shipped: &Shipped) {
@@ -203,25 +159,8 @@ fn sense_data(shipped: &Shipped) {
 }
 
 fn forty_commands_on_two_disks(shipped: &Shipped) {
-    // More than there are pages: blocks of disconnected commands go up to memory and come down again.
     let (mut board, mut linux) = attached(shipped, slow(1_000_000), &[0, 3]);
-    let start = board.now;
-    let mut tags = Vec::new();
-    for n in 0..40u32 {
-        let id = if n % 2 == 0 { 0 } else { 3 };
-        tags.push(linux.queue(&mut board, id, &read10(n, 1), &[(0x100000 + n * 512, 512)], true));
-    }
-    let mut done = linux.finish(&mut board, 40);
-    done.sort_by_key(|(tag, _)| *tag);
-    tags.sort_unstable();
-    assert_eq!(done, tags.iter().map(|t| (*t, End::Complete)).collect::<Vec<_>>());
-    for n in 0..40u32 {
-        let id = if n % 2 == 0 { 0 } else { 3 };
-        let data = board.memory(0x100000 + u64::from(n) * 512, 512);
-        assert_eq!(data, (n | id << 24).to_le_bytes().repeat(128), "command {n}");
-    }
-    let took = board.now - start;
-    assert!(took < 8_000_000, "forty commands of 1 ms took {took} ns: they were not in flight together");
+    driver::forty_commands_on_two_disks(&mut board, &mut linux);
 }
 
 fn untagged_commands_that_disconnect(shipped: &Shipped) {

@@ -9,7 +9,8 @@ mod common;
 
 use std::path::PathBuf;
 
-use common::linux::{End, Layout, Linux, Segment, Shipped};
+use common::driver::{Driver as _, End, Segment};
+use common::linux::{Layout, Linux, Shipped};
 use common::{Board, Random, Trouble};
 use proptest::prelude::*;
 use slotone_aic7870::{Aic7870Config, Latency, Timing};

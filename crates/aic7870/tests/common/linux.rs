@@ -1,6 +1,7 @@
 //! A driver shaped like Linux's: it reads the driver's own sequencer program from the header file that the kernel ships
 //! (`aic7xxx_seq.h_shipped`; set SLOTONE_AIC7XXX_SEQ to its path), loads it as the driver does, and speaks its command blocks.
 
+use super::driver::{Driver, End, Segment};
 use super::{Board, Random};
 
 /// The program in the kernel's table, with what the driver needs to fit it to a chip.
@@ -193,20 +194,6 @@ impl Layout {
     }
 }
 
-/// One element of a scatter/gather list.
-pub(crate) type Segment = (u32, u32);
-
-/// How a command ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum End {
-    Complete,
-    Status(u8),
-    Timeout,
-    Overrun,
-    /// The bus went free after a message that asks for it.
-    Aborted,
-}
-
 pub(crate) struct Linux {
     pub(crate) wide: bool,
     pub(crate) layout: Layout,
@@ -313,16 +300,10 @@ impl Linux {
             trouble: Vec::new(),
         }
     }
+}
 
-    /// Queues a command; returns its tag. `tagged`: with a SIMPLE QUEUE TAG message and the disconnect privilege.
-    pub(crate) fn queue(
-        &mut self,
-        board: &mut Board,
-        id: u8,
-        cdb: &[u8],
-        segments: &[Segment],
-        tagged: bool,
-    ) -> u8 {
+impl Driver for Linux {
+    fn queue(&mut self, board: &mut Board, id: u8, cdb: &[u8], segments: &[Segment], tagged: bool) -> u8 {
         let tag = self.next;
         #[cfg(feature = "trace")]
         board.recorder.name(tag);
@@ -366,8 +347,7 @@ impl Linux {
         tag
     }
 
-    /// Serves one interrupt.
-    pub(crate) fn interrupt(&mut self, board: &mut Board) {
+    fn interrupt(&mut self, board: &mut Board) {
         self.interrupts += 1;
         let status = board.get(0x91);
         if status & 2 != 0 {
@@ -385,6 +365,16 @@ impl Linux {
         }
     }
 
+    fn done(&mut self) -> &mut Vec<(u8, End)> {
+        &mut self.done
+    }
+
+    fn sense(&self, board: &Board, tag: u8) -> Vec<u8> {
+        board.memory(self.layout.sense + 32 * u64::from(tag), 18)
+    }
+}
+
+impl Linux {
     fn completions(&mut self, board: &mut Board) {
         loop {
             let at = self.layout.shared + u64::from(self.qout);
@@ -603,34 +593,5 @@ impl Linux {
         board.set(0x62, 0);
         board.set(0x63, 0);
         board.set(0x87, 0x02);
-    }
-
-    /// Serves interrupts until `n` commands have ended; returns those.
-    pub(crate) fn finish(&mut self, board: &mut Board, n: usize) -> Vec<(u8, End)> {
-        while self.done.len() < n {
-            board.wait();
-            self.interrupt(board);
-        }
-        std::mem::take(&mut self.done)
-    }
-
-    /// One command from start to end.
-    pub(crate) fn run(
-        &mut self,
-        board: &mut Board,
-        id: u8,
-        cdb: &[u8],
-        segments: &[Segment],
-        tagged: bool,
-    ) -> End {
-        let tag = self.queue(board, id, cdb, segments, tagged);
-        let done = self.finish(board, 1);
-        assert_eq!(done[0].0, tag);
-        done[0].1
-    }
-
-    /// Sense data that came with the last CHECK CONDITION of `tag`.
-    pub(crate) fn sense(&self, board: &Board, tag: u8) -> Vec<u8> {
-        board.memory(self.layout.sense + 32 * u64::from(tag), 18)
     }
 }

@@ -5,7 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Board;
-use super::linux::{End, Segment, Shipped};
+use super::driver::{Driver, End, Segment};
+use super::linux::Shipped;
 
 /// Main memory: 255 command blocks; untagged commands by target, what is done, what is to be done; commands; lists; sense data.
 const HSCBS: u64 = 0x10000;
@@ -202,16 +203,11 @@ impl OldLinux {
     fn hscb(tag: u8) -> u64 {
         HSCBS + 32 * u64::from(tag)
     }
+}
 
-    /// Queues a command; returns its tag. `tagged`: with a queue tag; every command may disconnect.
-    pub(crate) fn queue(
-        &mut self,
-        board: &mut Board,
-        id: u8,
-        cdb: &[u8],
-        segments: &[Segment],
-        tagged: bool,
-    ) -> u8 {
+impl Driver for OldLinux {
+    /// Every command may disconnect.
+    fn queue(&mut self, board: &mut Board, id: u8, cdb: &[u8], segments: &[Segment], tagged: bool) -> u8 {
         let tag = self.free.pop().expect("a free command block");
         let busy = self.commands.values().filter(|c| c.id == id && !(c.tagged && tagged)).count();
         assert_eq!(busy, 0, "an untagged command is alone on its target");
@@ -257,7 +253,7 @@ impl OldLinux {
     }
 
     /// Serves the line until it is down.
-    pub(crate) fn interrupt(&mut self, board: &mut Board) {
+    fn interrupt(&mut self, board: &mut Board) {
         self.interrupts += 1;
         for n in 0.. {
             let status = board.get(0x91);
@@ -283,6 +279,16 @@ impl OldLinux {
         }
     }
 
+    fn done(&mut self) -> &mut Vec<(u8, End)> {
+        &mut self.done
+    }
+
+    fn sense(&self, board: &Board, tag: u8) -> Vec<u8> {
+        board.memory(SENSE + 32 * u64::from(tag), SENSE_LEN as usize)
+    }
+}
+
+impl OldLinux {
     fn completions(&mut self, board: &mut Board) {
         loop {
             let at = QUEUES + 256 + u64::from(self.qout);
@@ -534,34 +540,5 @@ impl OldLinux {
         board.set(0x63, 0);
         board.set(0x60, 0x10);
         board.set(0x87, 0x02);
-    }
-
-    /// Serves interrupts until `n` commands have ended; returns those.
-    pub(crate) fn finish(&mut self, board: &mut Board, n: usize) -> Vec<(u8, End)> {
-        while self.done.len() < n {
-            board.wait();
-            self.interrupt(board);
-        }
-        std::mem::take(&mut self.done)
-    }
-
-    /// One command from start to end.
-    pub(crate) fn run(
-        &mut self,
-        board: &mut Board,
-        id: u8,
-        cdb: &[u8],
-        segments: &[Segment],
-        tagged: bool,
-    ) -> End {
-        let tag = self.queue(board, id, cdb, segments, tagged);
-        let done = self.finish(board, 1);
-        assert_eq!(done[0].0, tag);
-        done[0].1
-    }
-
-    /// Sense data that came with the CHECK CONDITION of `tag`.
-    pub(crate) fn sense(&self, board: &Board, tag: u8) -> Vec<u8> {
-        board.memory(SENSE + 32 * u64::from(tag), SENSE_LEN as usize)
     }
 }

@@ -1,6 +1,7 @@
 //! A board around one adapter, and drivers for it.
 #![allow(dead_code, reason = "every test program uses its part")]
 
+pub(crate) mod driver;
 pub(crate) mod hand;
 pub(crate) mod linux;
 pub(crate) mod linux_old;
