@@ -738,15 +738,7 @@ fn wide_and_narrow_addresses() {
 fn a_reservation_on_the_bus() {
     let mut hand = hand();
     let as_6 = |hand: &mut Hand, cdb: &[u8]| {
-        hand.board.set(0x0c, 0x88);
-        hand.board.set(0x05, 0x06);
-        hand.board.set(0x00, 0x48);
-        while hand.board.get(0x0b) & 0x40 == 0 {
-            hand.board.advance(1_000);
-        }
-        hand.board.set(0x00, 0x10);
-        hand.board.set(0x0c, 0x08);
-        hand.board.set(0x01, 0x1a);
+        assert!(hand.select_as(6, 0, true));
         hand.send(&[0x80]);
         hand.carry_on(cdb, &[])
     };

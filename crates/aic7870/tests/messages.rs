@@ -45,15 +45,8 @@ fn an_abort_is_the_initiators() {
         begin(&mut hand, 0, 1, 0x20, 1);
         hand.board.set(0x00, 0);
         // The same adapter under another ID.
-        hand.board.set(0x0c, 0x88);
-        hand.board.set(0x05, 0x06);
-        hand.board.set(0x00, 0x48);
-        while hand.board.get(0x0b) & 0x40 == 0 {
-            hand.board.advance(1_000);
-        }
+        assert!(hand.select_as(6, 0, true));
         hand.board.set(0x00, 0);
-        hand.board.set(0x0c, 0x08);
-        hand.board.set(0x01, 0x1a);
         // Who it is was said by the selection.
         hand.board.set(0x05, 0x07);
         hand.send(message);

@@ -36,8 +36,13 @@ impl Hand {
 
     /// Selects; whether someone answered.
     pub(crate) fn select(&mut self, id: u8, atn: bool) -> bool {
+        self.select_as(7, id, atn)
+    }
+
+    /// The same, as the initiator with SCSI ID `own`.
+    pub(crate) fn select_as(&mut self, own: u8, id: u8, atn: bool) -> bool {
         self.board.set(0x0c, 0x88);
-        self.board.set(0x05, id << 4 | 7);
+        self.board.set(0x05, id << 4 | own);
         self.board.set(0x00, if atn { 0x48 } else { 0x40 });
         for _ in 0..10_000 {
             if self.board.get(0x0b) & 0x40 != 0 {
