@@ -70,7 +70,8 @@ pub enum DriveBay {
     /// Nothing.
     #[default]
     Empty,
-    /// A hard disk.
+    /// A hard disk with blocks of 512 bytes. For a SCSI disk with larger ones, put another `slotone_scsi::Disk` in its place before the machine is
+    /// built: [`MachineBuilder::with`] and [`Aic7870::target_as`].
     Disk(Arc<dyn BlockBackend>),
     /// An ATAPI CD-ROM drive, with or without a disc.
     CdRom(Option<Arc<dyn BlockBackend>>),
