@@ -27,17 +27,20 @@ pub struct Completion {
     pub status: u8,
     /// Sense data, if the status is CHECK CONDITION. The target keeps them for REQUEST SENSE as well.
     pub sense: Option<Sense>,
-    /// Bytes transferred.
+    /// Bytes that arrived: in the initiator's buffer; on the medium, or compared with it, which are whole blocks; as a parameter list at the
+    /// target. 0 when the command's data go the other way than `Data` does.
     pub transferred: usize,
-    /// Bytes the target had for the initiator or wanted from it; more than `transferred` when the buffer was too small.
+    /// Bytes the target had for the initiator or wanted from it; more than `transferred` when the buffer was too small or for the other
+    /// direction, or when the command failed.
     pub wanted: u64,
 }
 
 /// Runs a command to its end on `medium` (`None`: there is none).
 ///
 /// A buffer that is too small cuts the transfer, as a host adapter's scatter list does: of a read the rest is dropped; of a write only the whole
-/// blocks that are there are written. The status is the target's all the same; `wanted` tells. A command that the target holds
-/// for ever ([`Reply::Held`]) ends with BUSY: who waits here could not abort it.
+/// blocks that are there are written. One for the other direction, or none, cuts it to nothing: a WRITE with [`Data::In`] writes nothing. The
+/// status is the target's all the same; `transferred` beside `wanted` tells. A command that the target holds for ever ([`Reply::Held`]) ends
+/// with BUSY: who waits here could not abort it.
 pub fn execute(
     target: &mut dyn Target,
     medium: Option<&dyn BlockBackend>,
@@ -60,16 +63,17 @@ pub fn execute(
                 target.data_out(command, &output[..n])
             }
             Reply::Medium(access) => {
-                let (result, range) = match &access {
-                    Access::Read(range) => (read(medium, *range, input, block), Some(range)),
+                let blocks = whole(output, block);
+                // The range, and how much of it the buffer has room or data for.
+                let (result, phase) = match &access {
+                    Access::Read(range) => (read(medium, *range, input, block), Some((range, input.len()))),
                     Access::Write { range, fua } => {
-                        (write(medium, *range, whole(output, block), *fua), Some(range))
+                        (write(medium, *range, blocks, *fua), Some((range, blocks.len())))
                     }
-                    Access::Compare(range) => (compare(medium, *range, whole(output, block)), Some(range)),
+                    Access::Compare(range) => (compare(medium, *range, blocks), Some((range, blocks.len()))),
                     access => (without_data(medium, access), None),
                 };
-                if let Some(range) = range {
-                    let room = input.len().max(output.len()) as u64;
+                if let Some((range, room)) = phase {
                     let done = match result {
                         MediumResult::Done => range.len,
                         MediumResult::Failed { offset, .. } | MediumResult::Differs { offset } => {
@@ -77,7 +81,7 @@ pub fn execute(
                             good - good % block as u64
                         }
                     };
-                    (transferred, wanted) = (done.min(room) as usize, range.len);
+                    (transferred, wanted) = (done.min(room as u64) as usize, range.len);
                 }
                 target.medium_done(command, &access, result)
             }

@@ -58,7 +58,7 @@ fn a_small_buffer_cuts_the_transfer() {
     assert!(buffer[..] == pattern(64 * 512, 1)[2 * 512..][..700]);
     let write = Command::new(&[0x2a, 0, 0, 0, 0, 2, 0, 0, 8]);
     let done = execute(&mut disk, Some(&medium), &write, Data::Out(&[0xaa; 700]));
-    assert_eq!((done.status, done.wanted), (0, 8 * 512));
+    assert_eq!((done.status, done.transferred, done.wanted), (0, 512, 8 * 512));
     let mut there = [0; 1024];
     read_exact(&medium, 1024, &mut there).unwrap();
     assert!(
@@ -68,6 +68,30 @@ fn a_small_buffer_cuts_the_transfer() {
     // No buffer at all, though the disk has something to say.
     let done = execute(&mut disk, Some(&medium), &Command::new(&[0x12, 0, 0, 0, 36]), Data::None);
     assert_eq!((done.status, done.transferred, done.wanted), (0, 0, 36));
+}
+
+/// Data of the wrong direction go nowhere, and nobody says that they did.
+#[test]
+fn a_buffer_for_the_other_direction_is_none() {
+    let content = pattern(64 * 512, 1);
+    let medium = MemoryDisk::from_bytes(&content);
+    let mut disk = disk(&medium);
+    let mut buffer = [0xee; 1024];
+    for code in [0x2a, 0x2e, 0x2f] {
+        let byte = if code == 0x2f { 2 } else { 0 }; // BYTCHK
+        let command = Command::new(&[code, byte, 0, 0, 0, 2, 0, 0, 2]);
+        let done = execute(&mut disk, Some(&medium), &command, Data::In(&mut buffer));
+        assert_eq!((done.status, done.transferred, done.wanted), (status::GOOD, 0, 1024), "{code:02x}");
+    }
+    for command in [&[0x28, 0, 0, 0, 0, 2, 0, 0, 2][..], &[0x12, 0, 0, 0, 36]] {
+        let done = execute(&mut disk, Some(&medium), &Command::new(command), Data::Out(&buffer));
+        assert_eq!((done.status, done.transferred), (status::GOOD, 0), "{command:02x?}");
+        assert_ne!(done.wanted, 0);
+    }
+    assert_eq!(buffer, [0xee; 1024]);
+    let mut there = vec![0; 64 * 512];
+    read_exact(&medium, 0, &mut there).unwrap();
+    assert!(there == content, "nothing was written");
 }
 
 #[test]
@@ -138,7 +162,7 @@ fn blocks_come_whole_or_not_at_all() {
     // A buffer that ends in a block.
     let write = Command::new(&[0x2a, 0, 0, 0, 0, 8, 0, 0, 2]);
     let done = execute(&mut disk, Some(&bad), &write, Data::Out(&pattern(8191, 3)));
-    assert_eq!((done.status, done.transferred), (status::GOOD, 8191));
+    assert_eq!((done.status, done.transferred, done.wanted), (status::GOOD, 4096, 8192));
     let mut back = vec![0; 8192];
     read_exact(&bad, 4096 * 8, &mut back).unwrap();
     assert_eq!((&back[..4096], &back[4096..]), (&pattern(4096, 3)[..], &[0; 4096][..]));
