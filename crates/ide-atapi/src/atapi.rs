@@ -2,7 +2,7 @@
 
 use slotone_block::Outcome;
 use slotone_bus::VmInstant;
-use slotone_scsi::{Access as MediumAccess, Command, MediumResult, Range, Reply, Target};
+use slotone_scsi::{Access as MediumAccess, Command, MediumResult, Range, Reply, Sense, SenseKey, Target};
 
 use crate::Timing;
 use crate::ata::transfer_mode_exists;
@@ -111,6 +111,11 @@ impl Channel {
                 } else {
                     self.wait(Step::OutWait, Timing::after(now, self.timing.command));
                 }
+            }
+            // A drive that only reads wants nothing else of its medium, and nothing that it wants may pass for done.
+            Reply::Medium(_) => {
+                let reply = target.refuse(&command, Sense::new(SenseKey::HardwareError, 0x44, 0));
+                self.packet_status(reply);
             }
             reply => self.packet_status(reply),
         }

@@ -85,6 +85,9 @@ slotone_bus::encode_fields!(Range { offset, len });
 
 /// What a command wants of the medium. Ranges lie within the medium and are whole blocks; lengths may be as large as the medium, so
 /// an adapter works in pieces of a size of its own choice.
+///
+/// An access that an adapter does not know (there may be more in a later version) it must not take for done: it ends the command with
+/// [`Target::refuse`](crate::Target::refuse).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Access {

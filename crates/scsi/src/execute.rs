@@ -71,7 +71,12 @@ pub fn execute(
                         (write(medium, *range, blocks, *fua), Some((range, blocks.len())))
                     }
                     Access::Compare(range) => (compare(medium, *range, blocks), Some((range, blocks.len()))),
-                    access => (without_data(medium, access), None),
+                    Access::Verify(range) => (verify(medium, *range), None),
+                    Access::WriteSame { range, block, fua } => {
+                        (write_same(medium, *range, block, *fua), None)
+                    }
+                    Access::Discard(ranges) => (discard(medium, ranges), None),
+                    Access::Flush => (flush(medium), None),
                 };
                 if let Some((range, room)) = phase {
                     let done = match result {
@@ -133,13 +138,13 @@ fn whole(data: &[u8], block: usize) -> &[u8] {
     &data[..data.len() - data.len() % block]
 }
 
-const NO_MEDIUM: Outcome = Outcome::NotReady;
+fn no_medium(offset: u64) -> MediumResult {
+    MediumResult::Failed { outcome: Outcome::NotReady, offset }
+}
 
 /// A block that cannot be read ends it; those before it are there.
 fn read(medium: Option<&dyn BlockBackend>, range: Range, buffer: &mut [u8], block: usize) -> MediumResult {
-    let Some(medium) = medium else {
-        return MediumResult::Failed { outcome: NO_MEDIUM, offset: range.offset };
-    };
+    let Some(medium) = medium else { return no_medium(range.offset) };
     let range = fitting(range, buffer.len().next_multiple_of(block));
     let (mut at, mut most) = (0, PIECE);
     let mut piece = vec![0; PIECE.min(range.len as usize)];
@@ -160,9 +165,7 @@ fn read(medium: Option<&dyn BlockBackend>, range: Range, buffer: &mut [u8], bloc
 }
 
 fn write(medium: Option<&dyn BlockBackend>, range: Range, data: &[u8], fua: bool) -> MediumResult {
-    let Some(medium) = medium else {
-        return MediumResult::Failed { outcome: NO_MEDIUM, offset: range.offset };
-    };
+    let Some(medium) = medium else { return no_medium(range.offset) };
     let mut data = data;
     pieces(fitting(range, data.len()), |offset, n| {
         let (piece, rest) = data.split_at(n);
@@ -175,9 +178,7 @@ fn write(medium: Option<&dyn BlockBackend>, range: Range, data: &[u8], fua: bool
 }
 
 fn compare(medium: Option<&dyn BlockBackend>, range: Range, data: &[u8]) -> MediumResult {
-    let Some(medium) = medium else {
-        return MediumResult::Failed { outcome: NO_MEDIUM, offset: range.offset };
-    };
+    let Some(medium) = medium else { return no_medium(range.offset) };
     let mut data = data;
     let mut buffer = vec![0; PIECE.min(data.len())];
     pieces(fitting(range, data.len()), |offset, n| {
@@ -193,36 +194,38 @@ fn compare(medium: Option<&dyn BlockBackend>, range: Range, data: &[u8]) -> Medi
     })
 }
 
-fn without_data(medium: Option<&dyn BlockBackend>, access: &Access) -> MediumResult {
-    let Some(medium) = medium else { return MediumResult::Failed { outcome: NO_MEDIUM, offset: 0 } };
-    match access {
-        Access::Verify(range) => {
-            let mut buffer = vec![0; PIECE];
-            pieces(*range, |offset, n| {
-                match medium.read_at(offset, &mut [IoSliceMut::new(&mut buffer[..n])]) {
-                    Ok(()) => MediumResult::Done,
-                    Err(e) => failed(&e, offset),
-                }
-            })
+fn verify(medium: Option<&dyn BlockBackend>, range: Range) -> MediumResult {
+    let Some(medium) = medium else { return no_medium(range.offset) };
+    let mut buffer = vec![0; PIECE.min(range.len as usize)];
+    pieces(range, |offset, n| match medium.read_at(offset, &mut [IoSliceMut::new(&mut buffer[..n])]) {
+        Ok(()) => MediumResult::Done,
+        Err(e) => failed(&e, offset),
+    })
+}
+
+fn write_same(medium: Option<&dyn BlockBackend>, range: Range, block: &[u8], fua: bool) -> MediumResult {
+    let Some(medium) = medium else { return no_medium(range.offset) };
+    let buffer = block.repeat(PIECE / block.len().max(1));
+    pieces(range, |offset, n| match medium.write_at(offset, &[IoSlice::new(&buffer[..n])], fua) {
+        Ok(()) => MediumResult::Done,
+        Err(e) => failed(&e, offset),
+    })
+}
+
+fn discard(medium: Option<&dyn BlockBackend>, ranges: &[Range]) -> MediumResult {
+    let Some(medium) = medium else { return no_medium(0) };
+    for range in ranges {
+        if let Err(e) = medium.discard(range.offset, range.len) {
+            return failed(&e, range.offset);
         }
-        Access::WriteSame { range, block, fua } => {
-            let buffer = block.repeat(PIECE / block.len().max(1));
-            pieces(*range, |offset, n| match medium.write_at(offset, &[IoSlice::new(&buffer[..n])], *fua) {
-                Ok(()) => MediumResult::Done,
-                Err(e) => failed(&e, offset),
-            })
-        }
-        Access::Discard(ranges) => {
-            for range in ranges {
-                if let Err(e) = medium.discard(range.offset, range.len) {
-                    return failed(&e, range.offset);
-                }
-            }
-            MediumResult::Done
-        }
-        _ => match medium.flush() {
-            Ok(()) => MediumResult::Done,
-            Err(e) => failed(&e, 0),
-        },
+    }
+    MediumResult::Done
+}
+
+fn flush(medium: Option<&dyn BlockBackend>) -> MediumResult {
+    let Some(medium) = medium else { return no_medium(0) };
+    match medium.flush() {
+        Ok(()) => MediumResult::Done,
+        Err(e) => failed(&e, 0),
     }
 }
