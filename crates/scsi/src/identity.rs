@@ -67,20 +67,23 @@ impl Inquiry<'_> {
         data
     }
 
-    /// Serial number pages are there only when there is a serial number: an empty one would not tell two drives apart.
+    /// The serial number's page is there only when there is one: an empty one would not tell two drives apart. Identification SPC-3 demands of
+    /// every unit (7.6.1), so that without a serial number it is the names alone; a unit that claims less leaves it out.
     fn vital_product_data(&self, page: u8) -> Result<Vec<u8>, Sense> {
         let serial = &self.serial.as_bytes()[..self.serial.len().min(64)];
         let numbered = !serial.is_empty();
+        let identified = numbered || self.version == Version::Spc3;
         let content = match page {
             0x00 => {
                 let mut codes = vec![0x00];
-                codes.extend([0x80, 0x83].iter().filter(|_| numbered));
+                codes.extend(numbered.then_some(0x80));
+                codes.extend(identified.then_some(0x83));
                 codes.extend(self.pages.iter().map(|(code, _)| code));
                 codes
             }
             0x80 if numbered => serial.to_vec(),
-            0x83 if numbered => {
-                // ASCII, about the logical unit, T10 vendor identification: vendor, product, serial number.
+            0x83 if identified => {
+                // ASCII, about the logical unit, T10 vendor identification: vendor, product, serial number (SPC-3, 7.6.3.4).
                 let id = [&self.identity.vendor[..], &self.identity.product, serial].concat();
                 [&[0x02, 0x01, 0, id.len() as u8][..], &id].concat()
             }

@@ -94,8 +94,14 @@ fn inquiry_and_its_pages() {
     info.discards = false;
     let spi = SpiFlags { wide: true, sync: true, queueing: true };
     let mut disk = Disk::new(DiskConfig { spi, version: Version::Spc3, ..DiskConfig::new(&info) });
-    assert_eq!(data(&mut disk, &[0x12, 1, 0, 0, 255]), [0, 0, 0, 3, 0, 0xb0, 0xb1]);
+    assert_eq!(data(&mut disk, &[0x12, 1, 0, 0, 255]), [0, 0, 0, 4, 0, 0x83, 0xb0, 0xb1]);
     assert_eq!(check(&mut disk, &[0x12, 1, 0x80, 0, 255]), INVALID_FIELD);
+    let id = data(&mut disk, &[0x12, 1, 0x83, 0, 255]);
+    assert_eq!(id[..8], [0, 0x83, 0, 4 + 24, 2, 1, 0, 24], "mandatory in SPC-3: the names alone");
+    assert_eq!(id[8..], *b"Msft    Virtual Disk    ");
+    let mut older = Disk::new(DiskConfig::new(&info));
+    assert_eq!(data(&mut older, &[0x12, 1, 0, 0, 255]), [0, 0, 0, 3, 0, 0xb0, 0xb1]);
+    assert_eq!(check(&mut older, &[0x12, 1, 0x83, 0, 255]), INVALID_FIELD);
     assert_eq!(data(&mut disk, &[0x12, 1, 0xb0, 0, 255])[20..32], [0; 12]);
     let inquiry = data(&mut disk, &[0x12, 0, 0, 0, 255]);
     assert_eq!((inquiry.len(), &inquiry[2..8]), (74, &[5, 2, 69, 0, 0, 0x32][..]));

@@ -36,7 +36,8 @@ pub struct DiskConfig {
     pub geometry: Option<Geometry>,
     /// Names in INQUIRY.
     pub identity: Identity,
-    /// Unit serial number, up to 64 printable ASCII characters; none when empty.
+    /// Unit serial number, up to 64 printable ASCII characters; none when empty. Of several disks with [`Version::Spc3`] each wants its own: their
+    /// identification (page 83h) is there all the same, and drivers take equal ones for two ways to one disk.
     pub serial: String,
     /// The standard that INQUIRY names.
     pub version: Version,
