@@ -83,6 +83,7 @@ impl Sense {
     pub(crate) const NO_MEDIUM: Self = Self::new(SenseKey::NotReady, 0x3a, 0x01);
     pub(crate) const NO_MEDIUM_TRAY_OPEN: Self = Self::new(SenseKey::NotReady, 0x3a, 0x02);
     pub(crate) const UNRECOVERED_READ_ERROR: Self = Self::new(SenseKey::MediumError, 0x11, 0x00);
+    pub(crate) const FORMAT_CORRUPTED: Self = Self::new(SenseKey::MediumError, 0x31, 0x00);
     pub(crate) const INTERNAL_FAILURE: Self = Self::new(SenseKey::HardwareError, 0x44, 0x00);
     pub(crate) const INVALID_OPCODE: Self = Self::new(SenseKey::IllegalRequest, 0x20, 0x00);
     pub(crate) const OUT_OF_RANGE: Self = Self::new(SenseKey::IllegalRequest, 0x21, 0x00);

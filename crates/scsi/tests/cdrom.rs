@@ -77,6 +77,23 @@ fn an_empty_drive_has_nothing_to_read() {
 }
 
 #[test]
+fn a_disc_without_a_block_cannot_be_read() {
+    let mut drive = CdRom::new();
+    drive.insert(2047);
+    check(&mut drive, &[0]);
+    assert_eq!(check(&mut drive, &[0]), [6, 0x28, 0], "it came");
+    assert!(!drive.ready());
+    for code in [0x00, 0x25, 0x28, 0xbe, 0x43, 0x51] {
+        assert_eq!(check(&mut drive, &[code]), [3, 0x31, 0], "{code:02x}");
+    }
+    assert_eq!(data(&mut drive, &[0x4a, 1, 0, 0, 0x10, 0, 0, 0, 8])[4..6], [2, 2], "a new medium, there");
+    assert_eq!(data(&mut drive, &[0x46, 0, 0, 0, 0, 0, 0, 0, 8])[6..8], [0, 0], "of no profile");
+    drive.insert(2048);
+    check(&mut drive, &[0]);
+    assert_eq!(data(&mut drive, &[0x25]), [0, 0, 0, 0, 0, 0, 8, 0], "one block");
+}
+
+#[test]
 fn capacity_and_reads() {
     let mut drive = ready(1_000);
     assert_eq!(data(&mut drive, &[0x25]), [0, 0, 3, 0xe7, 0, 0, 8, 0]);

@@ -33,9 +33,15 @@ fn config(blocks: u64) -> DiskConfig {
 
 /// A disk whose unit attention was fetched.
 fn ready(config: DiskConfig) -> Disk {
+    let mut disk = attended(config);
+    assert_eq!(run(&mut disk, &[0]), Reply::Good);
+    disk
+}
+
+/// A disk whose unit attention was fetched; it may not be ready.
+fn attended(config: DiskConfig) -> Disk {
     let mut disk = Disk::new(config);
     assert_eq!(check(&mut disk, &[0]), [6, 0x29, 0]);
-    assert_eq!(run(&mut disk, &[0]), Reply::Good);
     disk
 }
 
@@ -106,6 +112,21 @@ fn inquiry_and_its_pages() {
     let inquiry = data(&mut disk, &[0x12, 0, 0, 0, 255]);
     assert_eq!((inquiry.len(), &inquiry[2..8]), (74, &[5, 2, 69, 0, 0, 0x32][..]));
     assert_eq!(inquiry[58..64], [0, 0x40, 3, 0, 3, 0x20]);
+}
+
+#[test]
+fn a_disk_without_a_block_has_no_capacity() {
+    for block in [512, 4096] {
+        let mut disk = attended(DiskConfig { capacity: u64::from(block) - 1, block, ..config(0) });
+        for cdb in
+            [&[0x00][..], &[0x25], &[0x9e, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 32], &[0x28], &[0x35]]
+        {
+            assert_eq!(check(&mut disk, cdb), [3, 0x31, 0], "{cdb:02x?}");
+        }
+        assert_eq!(run(&mut disk, &[0x1b]), Reply::Medium(Access::Flush), "it can be stopped");
+        let mut disk = ready(DiskConfig { capacity: block.into(), block, ..config(0) });
+        assert_eq!(data(&mut disk, &[0x25])[..4], [0; 4], "one block");
+    }
 }
 
 #[test]

@@ -112,6 +112,9 @@ impl CdRom {
     }
 
     /// Puts a medium of `capacity` bytes in and closes the tray; an incomplete last block is not readable. A medium that was in is replaced.
+    ///
+    /// One without a whole block (less than [`CD_BLOCK`] bytes) is a disc that the drive cannot read: it is there and its arrival is told, but
+    /// commands that need the medium end with MEDIUM ERROR 31h/00h (medium format corrupted).
     pub fn insert(&mut self, capacity: u64) {
         self.state.blocks = Some(u32::try_from(capacity / CD_BLOCK).unwrap_or(u32::MAX));
         self.state.tray_open = false;
@@ -126,9 +129,9 @@ impl CdRom {
         self.state.nexuses.withdraw(Attention::MediumChanged);
     }
 
-    /// A readable medium is in, the tray closed.
+    /// A readable medium, of one block at least, is in, the tray closed.
     pub fn ready(&self) -> bool {
-        self.state.blocks.is_some() && !self.state.tray_open
+        self.medium().is_ok()
     }
 
     /// Whether the guest opened the tray (START STOP UNIT with LoEj).
@@ -156,6 +159,7 @@ impl CdRom {
         match self.state.blocks {
             _ if self.state.tray_open => Err(Sense::NO_MEDIUM_TRAY_OPEN),
             None => Err(Sense::NO_MEDIUM),
+            Some(0) => Err(Sense::FORMAT_CORRUPTED),
             Some(blocks) => Ok(blocks),
         }
     }
@@ -204,7 +208,7 @@ impl CdRom {
                 Ok(Reply::Good)
             }
             opcode::READ_CAPACITY => {
-                let last = self.medium()?.saturating_sub(1);
+                let last = self.medium()? - 1;
                 let mut data = last.to_be_bytes().to_vec();
                 data.extend((CD_BLOCK as u32).to_be_bytes());
                 Ok(Reply::DataIn(data))

@@ -11,7 +11,7 @@ impl Disk {
         if command.cdb[8] & 1 == 0 && command.u32(2) != 0 {
             return Err(Sense::INVALID_FIELD.at(2));
         }
-        let last = u32::try_from(self.blocks().saturating_sub(1)).unwrap_or(u32::MAX);
+        let last = u32::try_from(self.blocks() - 1).unwrap_or(u32::MAX);
         let mut data = last.to_be_bytes().to_vec();
         data.extend((self.block() as u32).to_be_bytes());
         Ok(Reply::DataIn(data))
@@ -27,7 +27,7 @@ impl Disk {
             return Err(Sense::INVALID_FIELD.at(2));
         }
         let mut data = vec![0; 32];
-        data[..8].copy_from_slice(&self.blocks().saturating_sub(1).to_be_bytes());
+        data[..8].copy_from_slice(&(self.blocks() - 1).to_be_bytes());
         data[8..12].copy_from_slice(&(self.block() as u32).to_be_bytes());
         let blocks = u64::from(self.config.physical_block) / self.block();
         data[13] = blocks.checked_ilog2().unwrap_or(0).min(15) as u8;

@@ -21,7 +21,8 @@ const DEFAULT_BLOCK: u32 = 512;
 /// What a disk is: nothing of it changes while the machine runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DiskConfig {
-    /// Bytes of the medium; an incomplete last block is not used.
+    /// Bytes of the medium; an incomplete last block is not used. Without one whole block every command that needs the medium, READ CAPACITY
+    /// and TEST UNIT READY among them, ends with MEDIUM ERROR 31h/00h (medium format corrupted): no capacity says "none".
     pub capacity: u64,
     /// Bytes of a logical block: 512, 1024, 2048 or 4096; any other number counts as 512. Larger blocks bring a disk of 2 TiB and more
     /// within reach of drivers whose commands have 32 bits for an address; BIOSes boot from blocks of 512 bytes only.
@@ -206,7 +207,11 @@ impl Disk {
 
     /// The medium can be used.
     fn ready(&self) -> Result<(), Sense> {
-        if self.state.stopped { Err(Sense::STOPPED) } else { Ok(()) }
+        match self.blocks() {
+            _ if self.state.stopped => Err(Sense::STOPPED),
+            0 => Err(Sense::FORMAT_CORRUPTED),
+            _ => Ok(()),
+        }
     }
 
     /// START STOP UNIT (SBC-2, 5.19). Before it stops, what is cached goes to the medium.
