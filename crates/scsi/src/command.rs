@@ -169,9 +169,11 @@ pub enum MediumResult {
     Done,
     /// It failed.
     Failed {
-        /// Why; [`Outcome::Done`] counts as [`MediumResult::Done`].
-        outcome: Outcome,
-        /// First byte on the medium that is not done.
+        /// Why.
+        failure: Failure,
+        /// First byte on the medium that is not done: sense data name its block. An adapter that works in pieces therefore tries a piece that
+        /// failed with [`Failure::Medium`] once more in smaller ones, down to a block, be it read, compared or written: only so is what is good
+        /// before the bad block done, and the block named the bad one.
         offset: u64,
     },
     /// [`Access::Compare`] met another byte.
@@ -181,13 +183,30 @@ pub enum MediumResult {
     },
 }
 
+/// Why an [`Access`] failed: every [`Outcome`] but the good one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// [`Outcome::OutOfRange`].
+    OutOfRange,
+    /// [`Outcome::ReadOnly`].
+    ReadOnly,
+    /// [`Outcome::MediumError`].
+    Medium,
+    /// [`Outcome::NotReady`].
+    NotReady,
+}
+
 impl MediumResult {
     /// From the outcome of a request at byte `offset`.
     pub fn new(outcome: Outcome, offset: u64) -> Self {
-        match outcome {
-            Outcome::Done => Self::Done,
-            outcome => Self::Failed { outcome, offset },
-        }
+        let failure = match outcome {
+            Outcome::Done => return Self::Done,
+            Outcome::OutOfRange => Failure::OutOfRange,
+            Outcome::ReadOnly => Failure::ReadOnly,
+            Outcome::MediumError => Failure::Medium,
+            Outcome::NotReady => Failure::NotReady,
+        };
+        Self::Failed { failure, offset }
     }
 }
 

@@ -4,7 +4,7 @@ use std::io::{IoSlice, IoSliceMut};
 
 use slotone_block::{BlockBackend, BlockError, Outcome};
 
-use crate::{Access, Command, MediumResult, Range, Reply, Sense, Target};
+use crate::{Access, Command, Failure, MediumResult, Range, Reply, Sense, Target};
 
 /// Bytes of one piece.
 const PIECE: usize = 64 * 1024;
@@ -112,7 +112,7 @@ fn failed(error: &BlockError, offset: u64) -> MediumResult {
         BlockError::Medium { offset } => *offset,
         _ => offset,
     };
-    MediumResult::Failed { outcome: Outcome::from(error), offset }
+    MediumResult::new(Outcome::from(error), offset)
 }
 
 /// Calls `work` with the offset and the length of every piece of `range` until one does not end well.
@@ -139,7 +139,7 @@ fn whole(data: &[u8], block: usize) -> &[u8] {
 }
 
 fn no_medium(offset: u64) -> MediumResult {
-    MediumResult::Failed { outcome: Outcome::NotReady, offset }
+    MediumResult::Failed { failure: Failure::NotReady, offset }
 }
 
 /// A block that cannot be read ends it; those before it are there.

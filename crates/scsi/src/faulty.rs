@@ -1,9 +1,8 @@
 //! A target that misbehaves on purpose.
 
-use slotone_block::Outcome;
 use slotone_bus::state::{StateError, StateReader, StateWriter};
 
-use crate::{Access, Command, MediumResult, Reply, Reset, Sense, Target};
+use crate::{Access, Command, Failure, MediumResult, Reply, Reset, Sense, Target};
 
 const SECTION: &str = "scsi-faulty";
 
@@ -96,7 +95,7 @@ impl Faulty {
             Some(FaultKind::Attention) => self.inner.refuse(command, Sense::RESET),
             Some(FaultKind::Hang) => Reply::Held,
             Some(FaultKind::MediumError) => {
-                let result = MediumResult::new(Outcome::MediumError, start(&access));
+                let result = MediumResult::Failed { failure: Failure::Medium, offset: start(&access) };
                 self.inner.medium_done(command, &access, result)
             }
             _ => Reply::Medium(access),

@@ -43,7 +43,7 @@ mod reservation;
 mod sense;
 
 pub use cdrom::{CD_BLOCK, CdConfig, CdRom};
-pub use command::{Access, Command, INITIATORS, MediumResult, Range, Reply, Reset, status};
+pub use command::{Access, Command, Failure, INITIATORS, MediumResult, Range, Reply, Reset, status};
 pub use config::{SpiFlags, Version};
 pub use disk::{Disk, DiskConfig};
 pub use execute::{Completion, Data, execute};
@@ -68,10 +68,13 @@ pub trait Target: Any + Send + fmt::Debug {
     fn command(&mut self, command: &Command) -> Reply;
 
     /// The initiator's data for a [`Reply::DataOut`]; fewer than wanted if it gave fewer. What follows may be any reply but another
-    /// `DataOut`.
+    /// `DataOut`. `command` is the one that asked for them; to another, which asks for none, the answer is [`Reply::Check`].
     fn data_out(&mut self, command: &Command, data: &[u8]) -> Reply;
 
     /// The access of a [`Reply::Medium`] ended. What follows is the end of the command or one more access without a data phase.
+    ///
+    /// `command` and `access` are the ones of that reply. The target keeps neither and cannot tell: for others (of a damaged saved state, say)
+    /// the answer is as if it had asked: the wrong end of a command, or a read of that range.
     fn medium_done(&mut self, command: &Command, access: &Access, result: MediumResult) -> Reply;
 
     /// A reset: sense data, reservations and settings are dropped, every initiator's next command reports a unit attention. The adapter

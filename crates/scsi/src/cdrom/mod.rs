@@ -1,13 +1,12 @@
 //! The CD/DVD-ROM drive.
 
-use slotone_block::Outcome;
 use slotone_bus::state::{StateError, StateReader, StateWriter};
 
 use crate::identity::Inquiry;
 use crate::nexus::{Attention, Nexuses};
 use crate::{
-    Access, Command, Identity, MediumResult, Range, Reply, Reset, Sense, SpiFlags, Target, Version, absent,
-    modes, opcode, reservation,
+    Access, Command, Failure, Identity, MediumResult, Range, Reply, Reset, Sense, SpiFlags, Target, Version,
+    absent, modes, opcode, reservation,
 };
 
 mod information;
@@ -415,13 +414,13 @@ impl Target for CdRom {
 
     fn medium_done(&mut self, command: &Command, _access: &Access, result: MediumResult) -> Reply {
         let (sense, offset) = match result {
-            MediumResult::Done | MediumResult::Failed { outcome: Outcome::Done, .. } => return Reply::Good,
+            MediumResult::Done => return Reply::Good,
             MediumResult::Differs { offset } => (Sense::INTERNAL_FAILURE, offset),
-            MediumResult::Failed { outcome, offset } => match outcome {
-                Outcome::OutOfRange => (Sense::OUT_OF_RANGE, offset),
-                Outcome::MediumError => (Sense::UNRECOVERED_READ_ERROR, offset),
-                Outcome::NotReady => (Sense::NO_MEDIUM, offset),
-                Outcome::ReadOnly | Outcome::Done => (Sense::INTERNAL_FAILURE, offset),
+            MediumResult::Failed { failure, offset } => match failure {
+                Failure::OutOfRange => (Sense::OUT_OF_RANGE, offset),
+                Failure::Medium => (Sense::UNRECOVERED_READ_ERROR, offset),
+                Failure::NotReady => (Sense::NO_MEDIUM, offset),
+                Failure::ReadOnly => (Sense::INTERNAL_FAILURE, offset),
             },
         };
         self.check(command, Sense { information: Some(offset / CD_BLOCK), ..sense })

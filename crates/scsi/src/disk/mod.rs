@@ -1,13 +1,13 @@
 //! The hard disk.
 
-use slotone_block::{Geometry, MediumInfo, Outcome};
+use slotone_block::{Geometry, MediumInfo};
 use slotone_bus::state::{StateError, StateReader, StateWriter};
 
 use crate::identity::Inquiry;
 use crate::nexus::{Attention, Nexuses};
 use crate::{
-    Access, Command, Identity, MediumResult, Reply, Reset, Sense, SpiFlags, Target, Version, absent, opcode,
-    reservation,
+    Access, Command, Failure, Identity, MediumResult, Reply, Reset, Sense, SpiFlags, Target, Version, absent,
+    opcode, reservation,
 };
 
 mod blocks;
@@ -231,21 +231,20 @@ impl Disk {
     }
 
     fn finish(&mut self, command: &Command, access: &Access, result: MediumResult) -> Result<Reply, Sense> {
-        let (outcome, offset) = match result {
-            MediumResult::Done => (Outcome::Done, 0),
-            MediumResult::Failed { outcome, offset } => (outcome, offset),
+        let (failure, offset) = match result {
+            MediumResult::Done => return Ok(self.done(command, access)),
+            MediumResult::Failed { failure, offset } => (failure, offset),
             MediumResult::Differs { offset } => return Err(self.about(Sense::MISCOMPARE, offset)),
         };
         let reading = matches!(access, Access::Read(_) | Access::Verify(_) | Access::Compare(_));
-        let sense = match outcome {
-            Outcome::Done => return Ok(self.done(command, access)),
-            Outcome::OutOfRange => Sense::OUT_OF_RANGE,
-            Outcome::ReadOnly => return Err(Sense::WRITE_PROTECTED),
-            Outcome::NotReady => return Err(Sense::NOT_READY),
-            Outcome::MediumError if reading => Sense::UNRECOVERED_READ_ERROR,
+        let sense = match failure {
+            Failure::OutOfRange => Sense::OUT_OF_RANGE,
+            Failure::ReadOnly => return Err(Sense::WRITE_PROTECTED),
+            Failure::NotReady => return Err(Sense::NOT_READY),
+            Failure::Medium if reading => Sense::UNRECOVERED_READ_ERROR,
             // Which block a cache could not write nobody knows.
-            Outcome::MediumError if matches!(access, Access::Flush) => return Err(Sense::WRITE_ERROR),
-            Outcome::MediumError => Sense::WRITE_ERROR,
+            Failure::Medium if matches!(access, Access::Flush) => return Err(Sense::WRITE_ERROR),
+            Failure::Medium => Sense::WRITE_ERROR,
         };
         Err(self.about(sense, offset))
     }
