@@ -68,10 +68,12 @@ pub fn execute(
                 let (result, phase) = match &access {
                     Access::Read(range) => (read(medium, *range, input, block), Some((range, input.len()))),
                     Access::Write { range, fua } => {
-                        (write(medium, *range, blocks, *fua), Some((range, blocks.len())))
+                        (write(medium, *range, blocks, block, *fua), Some((range, blocks.len())))
                     }
-                    Access::Compare(range) => (compare(medium, *range, blocks), Some((range, blocks.len()))),
-                    Access::Verify(range) => (verify(medium, *range), None),
+                    Access::Compare(range) => {
+                        (compare(medium, *range, blocks, block), Some((range, blocks.len())))
+                    }
+                    Access::Verify(range) => (verify(medium, *range, block), None),
                     Access::WriteSame { range, block, fua } => {
                         (write_same(medium, *range, block, *fua), None)
                     }
@@ -115,14 +117,21 @@ fn failed(error: &BlockError, offset: u64) -> MediumResult {
     MediumResult::new(Outcome::from(error), offset)
 }
 
-/// Calls `work` with the offset and the length of every piece of `range` until one does not end well.
-fn pieces(range: Range, mut work: impl FnMut(u64, usize) -> MediumResult) -> MediumResult {
-    let mut done = 0;
-    while done < range.len {
-        let n = (range.len - done).min(PIECE as u64);
-        match work(range.offset + done, n as usize) {
-            MediumResult::Done => done += n,
-            result => return result,
+/// Calls `work` with where a piece begins in `range` and its length, until a piece does not end well. What the medium fails is tried again block by
+/// block: what is good before the bad block is done, and the result names that block.
+fn pieces(
+    range: Range,
+    block: usize,
+    mut work: impl FnMut(usize, usize) -> Result<MediumResult, BlockError>,
+) -> MediumResult {
+    let (mut at, mut most) = (0, PIECE as u64);
+    while at < range.len {
+        let n = (range.len - at).min(most) as usize;
+        match work(at as usize, n) {
+            Ok(MediumResult::Done) => at += n as u64,
+            Ok(result) => return result,
+            Err(e) if n > block && Outcome::from(&e) == Outcome::MediumError => most = block as u64,
+            Err(e) => return failed(&e, range.offset + at),
         }
     }
     MediumResult::Done
@@ -142,73 +151,59 @@ fn no_medium(offset: u64) -> MediumResult {
     MediumResult::Failed { failure: Failure::NotReady, offset }
 }
 
-/// A block that cannot be read ends it; those before it are there.
 fn read(medium: Option<&dyn BlockBackend>, range: Range, buffer: &mut [u8], block: usize) -> MediumResult {
     let Some(medium) = medium else { return no_medium(range.offset) };
     let range = fitting(range, buffer.len().next_multiple_of(block));
-    let (mut at, mut most) = (0, PIECE);
     let mut piece = vec![0; PIECE.min(range.len as usize)];
-    while (at as u64) < range.len {
-        let offset = range.offset + at as u64;
-        let n = most.min(range.len as usize - at);
-        match medium.read_at(offset, &mut [IoSliceMut::new(&mut piece[..n])]) {
-            Ok(()) => {
-                let fits = n.min(buffer.len() - at);
-                buffer[at..at + fits].copy_from_slice(&piece[..fits]);
-                at += n;
-            }
-            Err(e) if n > block && Outcome::from(&e) == Outcome::MediumError => most = block,
-            Err(e) => return failed(&e, offset),
-        }
-    }
-    MediumResult::Done
-}
-
-fn write(medium: Option<&dyn BlockBackend>, range: Range, data: &[u8], fua: bool) -> MediumResult {
-    let Some(medium) = medium else { return no_medium(range.offset) };
-    let mut data = data;
-    pieces(fitting(range, data.len()), |offset, n| {
-        let (piece, rest) = data.split_at(n);
-        data = rest;
-        match medium.write_at(offset, &[IoSlice::new(piece)], fua) {
-            Ok(()) => MediumResult::Done,
-            Err(e) => failed(&e, offset),
-        }
+    pieces(range, block, |at, n| {
+        medium.read_at(range.offset + at as u64, &mut [IoSliceMut::new(&mut piece[..n])])?;
+        let fits = n.min(buffer.len() - at);
+        buffer[at..at + fits].copy_from_slice(&piece[..fits]);
+        Ok(MediumResult::Done)
     })
 }
 
-fn compare(medium: Option<&dyn BlockBackend>, range: Range, data: &[u8]) -> MediumResult {
+fn write(
+    medium: Option<&dyn BlockBackend>,
+    range: Range,
+    data: &[u8],
+    block: usize,
+    fua: bool,
+) -> MediumResult {
     let Some(medium) = medium else { return no_medium(range.offset) };
-    let mut data = data;
+    pieces(fitting(range, data.len()), block, |at, n| {
+        medium.write_at(range.offset + at as u64, &[IoSlice::new(&data[at..at + n])], fua)?;
+        Ok(MediumResult::Done)
+    })
+}
+
+fn compare(medium: Option<&dyn BlockBackend>, range: Range, data: &[u8], block: usize) -> MediumResult {
+    let Some(medium) = medium else { return no_medium(range.offset) };
     let mut buffer = vec![0; PIECE.min(data.len())];
-    pieces(fitting(range, data.len()), |offset, n| {
-        let (piece, rest) = data.split_at(n);
-        data = rest;
-        if let Err(e) = medium.read_at(offset, &mut [IoSliceMut::new(&mut buffer[..n])]) {
-            return failed(&e, offset);
-        }
-        match buffer.iter().zip(piece).position(|(a, b)| a != b) {
-            Some(at) => MediumResult::Differs { offset: offset + at as u64 },
-            None => MediumResult::Done,
-        }
+    pieces(fitting(range, data.len()), block, |at, n| {
+        let offset = range.offset + at as u64;
+        medium.read_at(offset, &mut [IoSliceMut::new(&mut buffer[..n])])?;
+        let differs = buffer.iter().zip(&data[at..at + n]).position(|(a, b)| a != b);
+        Ok(differs.map_or(MediumResult::Done, |byte| MediumResult::Differs { offset: offset + byte as u64 }))
     })
 }
 
-fn verify(medium: Option<&dyn BlockBackend>, range: Range) -> MediumResult {
+fn verify(medium: Option<&dyn BlockBackend>, range: Range, block: usize) -> MediumResult {
     let Some(medium) = medium else { return no_medium(range.offset) };
     let mut buffer = vec![0; PIECE.min(range.len as usize)];
-    pieces(range, |offset, n| match medium.read_at(offset, &mut [IoSliceMut::new(&mut buffer[..n])]) {
-        Ok(()) => MediumResult::Done,
-        Err(e) => failed(&e, offset),
+    pieces(range, block, |at, n| {
+        medium.read_at(range.offset + at as u64, &mut [IoSliceMut::new(&mut buffer[..n])])?;
+        Ok(MediumResult::Done)
     })
 }
 
 fn write_same(medium: Option<&dyn BlockBackend>, range: Range, block: &[u8], fua: bool) -> MediumResult {
     let Some(medium) = medium else { return no_medium(range.offset) };
-    let buffer = block.repeat(PIECE / block.len().max(1));
-    pieces(range, |offset, n| match medium.write_at(offset, &[IoSlice::new(&buffer[..n])], fua) {
-        Ok(()) => MediumResult::Done,
-        Err(e) => failed(&e, offset),
+    let len = block.len().max(1);
+    let buffer = block.repeat(PIECE / len);
+    pieces(range, len, |at, n| {
+        medium.write_at(range.offset + at as u64, &[IoSlice::new(&buffer[..n])], fua)?;
+        Ok(MediumResult::Done)
     })
 }
 

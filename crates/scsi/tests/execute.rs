@@ -1,7 +1,9 @@
 //! Whole commands on a medium: the bytes arrive where they belong, and faults become sense data.
 
+use std::io::{IoSlice, IoSliceMut};
+
 use slotone_block::layers::{ErrorLayer, On};
-use slotone_block::{BlockBackend, memory::MemoryDisk, read_exact, write_all};
+use slotone_block::{BlockBackend, BlockError, MediumInfo, memory::MemoryDisk, read_exact, write_all};
 use slotone_scsi::{Command, Data, Disk, DiskConfig, SenseKey, execute, status};
 
 fn disk(medium: &dyn BlockBackend) -> Disk {
@@ -166,4 +168,67 @@ fn blocks_come_whole_or_not_at_all() {
     let mut back = vec![0; 8192];
     read_exact(&bad, 4096 * 8, &mut back).unwrap();
     assert_eq!((&back[..4096], &back[4096..]), (&pattern(4096, 3)[..], &[0; 4096][..]));
+}
+
+/// A medium that fails a whole request for a bad sector, wherever in it that is, and does nothing of it.
+#[derive(Debug)]
+struct Coarse(MemoryDisk);
+
+const BAD: std::ops::Range<u64> = 700 * 512..701 * 512;
+
+impl Coarse {
+    fn check(&self, offset: u64, len: usize) -> Result<(), BlockError> {
+        let bad = offset < BAD.end && offset + len as u64 > BAD.start;
+        if bad { Err(BlockError::Medium { offset }) } else { Ok(()) }
+    }
+}
+
+impl BlockBackend for Coarse {
+    fn info(&self) -> &MediumInfo {
+        self.0.info()
+    }
+
+    fn read_at(&self, offset: u64, buffers: &mut [IoSliceMut<'_>]) -> Result<(), BlockError> {
+        self.check(offset, buffers.iter().map(|b| b.len()).sum())?;
+        self.0.read_at(offset, buffers)
+    }
+
+    fn write_at(&self, offset: u64, data: &[IoSlice<'_>], fua: bool) -> Result<(), BlockError> {
+        self.check(offset, data.iter().map(|b| b.len()).sum())?;
+        self.0.write_at(offset, data, fua)
+    }
+
+    fn flush(&self) -> Result<(), BlockError> {
+        self.0.flush()
+    }
+}
+
+#[test]
+fn the_bad_block_is_found_in_a_large_piece() {
+    let medium = Coarse(MemoryDisk::new(1 << 20));
+    let mut disk = disk(&medium);
+    let mut buffer = vec![0; 300 * 512];
+    // 300 blocks at 600: read, compared, verified, written, filled.
+    for (code, byte, asc) in
+        [(0x28, 0, 0x11), (0x2f, 2, 0x11), (0x2f, 0, 0x11), (0x2a, 0, 0x0c), (0x2e, 0, 0x0c), (0x41, 0, 0x0c)]
+    {
+        let command = Command::new(&[code, byte, 0, 0, 2, 0x58, 0, 1, 0x2c]);
+        let fill = [9; 512];
+        let data = match (code, byte) {
+            (0x28, _) => Data::In(&mut buffer),
+            (0x2f, 0) => Data::None,
+            (0x41, _) => Data::Out(&fill),
+            _ => Data::Out(&buffer),
+        };
+        let done = execute(&mut disk, Some(&medium), &command, data);
+        let sense = done.sense.unwrap();
+        assert_eq!((sense.asc, sense.information), (asc, Some(700)), "{code:02x} {byte}");
+        if matches!(code, 0x28 | 0x2a | 0x2e) || byte == 2 {
+            assert_eq!((done.transferred, done.wanted), (100 * 512, 300 * 512), "{code:02x}");
+        }
+    }
+    let mut there = vec![0; 102 * 512];
+    read_exact(&medium.0, 599 * 512, &mut there).unwrap();
+    assert!(there[..512] == [0; 512] && there[101 * 512..] == [0; 512]);
+    assert!(there[512..101 * 512].iter().all(|byte| *byte == 9), "what is good before it is written");
 }
