@@ -114,7 +114,7 @@ impl Sense {
         Some([0x80 | in_command, high, low])
     }
 
-    /// Fixed-format sense data, 18 bytes (SPC-2, 7.20.2). An INFORMATION field that does not fit into 32 bits is left out.
+    /// Fixed-format sense data, 18 bytes (SPC-2, 7.20.2). An INFORMATION field that does not fit into 32 bits is left out: VALID is 0.
     pub fn to_bytes(self) -> [u8; 18] {
         let mut bytes = [0; 18];
         bytes[0] = 0x70;
