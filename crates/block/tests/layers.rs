@@ -1,12 +1,13 @@
 //! Every medium in memory against one model, and what each fault layer promises.
 
 use std::io::{IoSlice, IoSliceMut};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use slotone_block::layers::{ErrorLayer, LatencyLayer, On, Overlay, PowerCut, ReadOnly, ShortWrite};
 use slotone_block::memory::MemoryDisk;
-use slotone_block::{BlockBackend, BlockError, read_exact, write_all};
+use slotone_block::{BlockBackend, BlockError, MediumInfo, read_exact, write_all};
 
 const SECTORS: u64 = 600;
 
@@ -255,4 +256,59 @@ fn memory_is_sparse() {
     disk.discard(0, 127 << 30).unwrap();
     assert_eq!(disk.allocated(), 0);
     assert_eq!(MemoryDisk::from_bytes(&[1; 700]).info().capacity, 1024);
+}
+
+/// A base whose reads wait for a word.
+#[derive(Debug)]
+struct Hanging {
+    disk: MemoryDisk,
+    begun: mpsc::Sender<()>,
+    word: Mutex<mpsc::Receiver<()>>,
+}
+
+impl BlockBackend for Hanging {
+    fn info(&self) -> &MediumInfo {
+        self.disk.info()
+    }
+    fn read_at(&self, offset: u64, bufs: &mut [IoSliceMut<'_>]) -> Result<(), BlockError> {
+        self.begun.send(()).unwrap();
+        self.word.lock().unwrap().recv().unwrap();
+        self.disk.read_at(offset, bufs)
+    }
+    fn write_at(&self, offset: u64, bufs: &[IoSlice<'_>], fua: bool) -> Result<(), BlockError> {
+        self.disk.write_at(offset, bufs, fua)
+    }
+    fn flush(&self) -> Result<(), BlockError> {
+        self.disk.flush()
+    }
+}
+
+#[test]
+fn a_write_to_an_overlay_does_not_wait_for_a_read_of_its_base() {
+    let (begun, has_begun) = mpsc::channel();
+    let (go, word) = mpsc::channel();
+    let base = MemoryDisk::from_bytes(&[1; 4096]);
+    let overlay = Arc::new(Overlay::new(Hanging { disk: base, begun, word: Mutex::new(word) }));
+    write_all(&overlay, 1024, &[2; 512]).unwrap();
+    let reader = {
+        let overlay = Arc::clone(&overlay);
+        std::thread::spawn(move || {
+            let mut data = [0; 2048];
+            read_exact(&overlay, 0, &mut data).map(|()| data)
+        })
+    };
+    has_begun.recv().unwrap();
+    let (written, was_written) = mpsc::channel();
+    let writer = {
+        let overlay = Arc::clone(&overlay);
+        std::thread::spawn(move || written.send(write_all(&overlay, 0, &[3; 512]).is_ok()).unwrap())
+    };
+    let in_time = was_written.recv_timeout(Duration::from_secs(20));
+    // Two pieces come from the base.
+    go.send(()).unwrap();
+    go.send(()).unwrap();
+    writer.join().unwrap();
+    let data = reader.join().unwrap().unwrap();
+    assert_eq!(in_time, Ok(true), "the write has waited for the base");
+    assert!(data[..1024] == [1; 1024] && data[1024..1536] == [2; 512] && data[1536..] == [1; 512]);
 }

@@ -1,5 +1,6 @@
 use std::collections::HashMap;
 use std::io::{IoSlice, IoSliceMut};
+use std::ops::Range;
 use std::sync::{PoisonError, RwLock};
 
 use super::{len_in, len_out};
@@ -48,6 +49,41 @@ impl<B: BlockBackend> Overlay<B> {
     pub fn into_base(self) -> B {
         self.base
     }
+
+    /// Fills what was written into buffers of whole sectors, and tells what was not; `None`: nothing was ever written.
+    fn fill(&self, mut offset: u64, bufs: &mut [IoSliceMut<'_>]) -> Option<Vec<Hole>> {
+        let pages = self.pages.read().unwrap_or_else(PoisonError::into_inner);
+        if pages.is_empty() {
+            return None;
+        }
+        let mut holes: Vec<Hole> = Vec::new();
+        for (n, buf) in bufs.iter_mut().enumerate() {
+            for at in (0..buf.len()).step_by(SECTOR_LEN) {
+                let (page, sector) = place(offset);
+                match (pages.get(&page).filter(|p| p.valid >> sector & 1 != 0), holes.last_mut()) {
+                    (Some(page), _) => {
+                        let from = sector * SECTOR_LEN;
+                        buf[at..at + SECTOR_LEN].copy_from_slice(&page.data[from..from + SECTOR_LEN]);
+                    }
+                    (None, Some(hole)) if hole.buf == n && hole.bytes.end == at => {
+                        hole.bytes.end += SECTOR_LEN;
+                    }
+                    (None, _) => holes.push(Hole { buf: n, bytes: at..at + SECTOR_LEN, offset }),
+                }
+                offset += SECTOR;
+            }
+        }
+        Some(holes)
+    }
+}
+
+/// A part of a buffer that is to come from the base.
+struct Hole {
+    /// The buffer's number.
+    buf: usize,
+    bytes: Range<usize>,
+    /// On the medium.
+    offset: u64,
 }
 
 /// Page and sector in it of the byte at `offset`.
@@ -60,47 +96,24 @@ impl<B: BlockBackend> BlockBackend for Overlay<B> {
         &self.info
     }
 
-    fn read_at(&self, mut offset: u64, bufs: &mut [IoSliceMut<'_>]) -> Result<()> {
+    fn read_at(&self, offset: u64, bufs: &mut [IoSliceMut<'_>]) -> Result<()> {
         check_range(&self.info, offset, len_in(bufs), false)?;
-        let pages = self.pages.read().unwrap_or_else(PoisonError::into_inner);
-        if pages.is_empty() {
-            return self.base.read_at(offset, bufs);
-        }
-        for buf in bufs {
+        if bufs.iter().any(|buf| buf.len() % SECTOR_LEN != 0) {
             // Buffers may end inside a sector, as long as all together are whole ones: such a list is read through a bounce buffer.
-            let mut bounce = Vec::new();
-            let skip = (offset % SECTOR) as usize;
-            let whole = skip == 0 && buf.len() % SECTOR_LEN == 0;
-            if !whole {
-                bounce = vec![0; (skip + buf.len()).next_multiple_of(SECTOR_LEN)];
+            let mut bounce = vec![0; len_in(bufs) as usize];
+            self.read_at(offset, &mut [IoSliceMut::new(&mut bounce)])?;
+            let mut rest = &bounce[..];
+            for buf in bufs {
+                let (head, tail) = rest.split_at(buf.len());
+                buf.copy_from_slice(head);
+                rest = tail;
             }
-            let start = offset - skip as u64;
-            let target: &mut [u8] = if whole { &mut buf[..] } else { &mut bounce };
-            let mut from_base = 0..0;
-            for (n, at) in (0..target.len()).step_by(SECTOR_LEN).enumerate() {
-                let (page, sector) = place(start + (n * SECTOR_LEN) as u64);
-                match pages.get(&page).filter(|p| p.valid >> sector & 1 != 0) {
-                    Some(page) => {
-                        let from = sector * SECTOR_LEN;
-                        target[at..at + SECTOR_LEN].copy_from_slice(&page.data[from..from + SECTOR_LEN]);
-                    }
-                    None if from_base.end == at && !from_base.is_empty() => from_base.end = at + SECTOR_LEN,
-                    None => {
-                        if !from_base.is_empty() {
-                            read_exact(&self.base, start + from_base.start as u64, &mut target[from_base])?;
-                        }
-                        from_base = at..at + SECTOR_LEN;
-                    }
-                }
-            }
-            if !from_base.is_empty() {
-                read_exact(&self.base, start + from_base.start as u64, &mut target[from_base])?;
-            }
-            if !whole {
-                let n = buf.len();
-                buf.copy_from_slice(&bounce[skip..skip + n]);
-            }
-            offset += buf.len() as u64;
+            return Ok(());
+        }
+        // What is not here is read when the lock is free again: the base may be slow, and writes must not wait for it.
+        let Some(holes) = self.fill(offset, bufs) else { return self.base.read_at(offset, bufs) };
+        for Hole { buf, bytes, offset } in holes {
+            read_exact(&self.base, offset, &mut bufs[buf][bytes])?;
         }
         Ok(())
     }
