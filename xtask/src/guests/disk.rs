@@ -12,8 +12,10 @@ use crate::error::{Error, IoContext, Result};
 
 /// Bytes of a sector.
 const SECTOR: usize = 512;
-/// Sectors of the whole disk: 4161 cylinders, 16 heads, 63 sectors (2 GiB), a size that VHD's geometry rule keeps as it is.
-const DISK_SECTORS: u64 = 4161 * 16 * 63;
+/// Sectors of a disk of 2 GiB: 4161 cylinders, 16 heads, 63 sectors, a size that VHD's geometry rule keeps as it is.
+pub(crate) const SMALL: u64 = 4161 * 16 * 63;
+/// Sectors of the largest disk that VHD's geometry, and so the original's IDE, can tell: 65,535 cylinders, 16 heads, 255 sectors (127.5 GiB).
+pub(crate) const LARGEST: u64 = 65_535 * 16 * 255;
 /// Bytes written in one go; all-zero ones are left out.
 const PAGE: usize = 64 * SECTOR;
 /// Seconds from 1 January 2000 to 1 January 2020, for reproducible footers.
@@ -82,12 +84,13 @@ fn library_path(tree: &Path) -> Result<std::ffi::OsString> {
 
 /// A disk as runs of sectors; what is in no run is zero.
 pub(crate) struct Disk {
+    sectors: u64,
     runs: Vec<(u64, Vec<u8>)>,
 }
 
 impl Disk {
-    /// A disk that boots GRUB and holds `files` (path and content) on its FAT partition.
-    pub(crate) fn build(grub: &Grub, files: &[(&str, &[u8])]) -> Result<Self> {
+    /// A disk of so many sectors that boots GRUB and holds `files` (path and content) on its FAT partition. The scratch partition is all the rest.
+    pub(crate) fn build(grub: &Grub, files: &[(&str, &[u8])], sectors: u64) -> Result<Self> {
         let mut head = vec![0u8; SECTOR];
         if grub.boot.len() != SECTOR || grub.core.len() < 2 * SECTOR {
             return Err(Error::Input("GRUB's boot.img or core.img has an unexpected size".into()));
@@ -101,7 +104,7 @@ impl Disk {
             BOOT_START,
             SCRATCH_START - BOOT_START,
         ));
-        head[462..478].copy_from_slice(&partition(0, TYPE_DATA, SCRATCH_START, DISK_SECTORS - SCRATCH_START));
+        head[462..478].copy_from_slice(&partition(0, TYPE_DATA, SCRATCH_START, sectors - SCRATCH_START));
         head[510..512].copy_from_slice(&[0x55, 0xaa]);
         let mut core = grub.core.clone();
         core.resize(core.len().next_multiple_of(SECTOR), 0);
@@ -113,6 +116,7 @@ impl Disk {
         core[CORE_BLOCK_LIST + 8..CORE_BLOCK_LIST + 10].copy_from_slice(&rest.to_le_bytes());
         head.extend_from_slice(&core);
         Ok(Self {
+            sectors,
             runs: vec![
                 (0, head),
                 (BOOT_START, fat(files)?),
@@ -128,7 +132,7 @@ impl Disk {
             fs::remove_file(&partial).at(&partial)?;
         }
         let failed = |e: &dyn std::fmt::Display| Error::Input(e.to_string());
-        let vhd = CreateOptions::dynamic(DISK_SECTORS * SECTOR as u64)
+        let vhd = CreateOptions::dynamic(self.sectors * SECTOR as u64)
             .id(DiskId(id))
             .time_stamp(CREATED)
             .create(&partial)
@@ -203,11 +207,16 @@ mod tests {
     fn a_disk_has_its_partitions_and_files() {
         let grub = Grub { boot: vec![1; 512], core: vec![2; 3 * 512 + 5] };
         let disk =
-            Disk::build(&grub, &[("boot/grub/grub.cfg", b"menu"), ("boot/kernel", &[7; 5000])]).unwrap();
+            Disk::build(&grub, &[("boot/grub/grub.cfg", b"menu"), ("boot/kernel", &[7; 5000])], LARGEST)
+                .unwrap();
         let head = &disk.runs[0].1;
         assert_eq!(head.len(), 5 * 512);
         assert_eq!(head[510..512], [0x55, 0xaa]);
         assert_eq!(head[0x5c..0x64], 1u64.to_le_bytes());
+        assert_eq!(
+            u64::from(u32::from_le_bytes(head[474..478].try_into().unwrap())),
+            LARGEST - SCRATCH_START
+        );
         assert_eq!(head[512 + 0x1f4..][..10], [2, 0, 0, 0, 0, 0, 0, 0, 3, 0]);
         let system =
             fatfs::FileSystem::new(Cursor::new(disk.runs[1].1.clone()), fatfs::FsOptions::new()).unwrap();

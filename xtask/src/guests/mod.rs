@@ -160,9 +160,9 @@ impl Builder {
         match name {
             "kernel" => self.kernel(&FLAVOUR_686),
             "kernel-pae" => self.kernel(&FLAVOUR_PAE),
-            "debian" => self.disk(name, &FLAVOUR_686, 1),
-            "debian-pae" => self.disk(name, &FLAVOUR_PAE, 1),
-            "debian-grub-menu" => self.disk(name, &FLAVOUR_686, -1),
+            "debian" => self.disk(name, &FLAVOUR_686, 1, disk::SMALL),
+            "debian-pae" => self.disk(name, &FLAVOUR_PAE, 1, disk::LARGEST),
+            "debian-grub-menu" => self.disk(name, &FLAVOUR_686, -1, disk::SMALL),
             "debian-iso" => self.iso(name, &FLAVOUR_686),
             "net" => self.initramfs(name, "initrd-net.gz", &NETWORK),
             "ipxe" => self.cached(name, &["ipxe.iso"], || {
@@ -238,7 +238,7 @@ impl Builder {
         Ok((read(flavour.vmlinuz)?, read(flavour.initrd)?))
     }
 
-    fn disk(&self, name: &str, flavour: &Flavour, timeout: i32) -> Result<()> {
+    fn disk(&self, name: &str, flavour: &Flavour, timeout: i32, sectors: u64) -> Result<()> {
         let file = format!("{name}.vhd");
         self.cached(name, &[&file], || {
             let (kernel, initrd) = self.kernel_files(flavour)?;
@@ -255,7 +255,7 @@ impl Builder {
                 ("boot/initrd.gz", &initrd),
             ];
             files.extend(data.iter().map(|(path, content)| (*path, content.as_slice())));
-            Disk::build(&grub, &files)?.write_vhd(&self.out.join(&file), initramfs::id(name))
+            Disk::build(&grub, &files, sectors)?.write_vhd(&self.out.join(&file), initramfs::id(name))
         })
     }
 
