@@ -41,6 +41,7 @@ mod nexus;
 pub mod opcode;
 mod reservation;
 mod sense;
+mod unit;
 
 pub use cdrom::{CD_BLOCK, CdConfig, CdRom};
 pub use command::{Access, Command, Failure, INITIATORS, MediumResult, Range, Reply, Reset, status};

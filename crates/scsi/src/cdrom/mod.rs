@@ -3,10 +3,11 @@
 use slotone_bus::state::{StateError, StateReader, StateWriter};
 
 use crate::identity::Inquiry;
-use crate::nexus::{Attention, Nexuses};
+use crate::nexus::Attention;
+use crate::unit::Unit;
 use crate::{
     Access, Command, Failure, Identity, MediumResult, Range, Reply, Reset, Sense, SpiFlags, Target, Version,
-    absent, modes, opcode, reservation,
+    modes, opcode,
 };
 
 mod information;
@@ -14,6 +15,8 @@ mod mode;
 mod toc;
 
 use mode::Modes;
+
+const SECTION: &str = "scsi-cdrom";
 
 /// Bytes of a CD-ROM's user data block.
 pub const CD_BLOCK: u64 = 2048;
@@ -66,11 +69,13 @@ struct State {
     tray_open: bool,
     locked: bool,
     event: MediaEvent,
-    reservation: Option<u8>,
     modes: Modes,
-    nexuses: Nexuses,
+    unit: Unit,
 }
-slotone_bus::encode_fields!(State { blocks, tray_open, locked, event, reservation, modes, nexuses });
+slotone_bus::encode_fields!(State { blocks, tray_open, locked, event, modes, unit });
+
+/// These report or keep a unit attention as well (MMC-3, 4.1.6.1).
+const ATTENTION_PASSES: [u8; 2] = [opcode::GET_CONFIGURATION, opcode::GET_EVENT_STATUS_NOTIFICATION];
 
 /// A CD/DVD-ROM drive with a tray and one data track (mode 1, 2048 bytes a block).
 ///
@@ -125,7 +130,7 @@ impl CdRom {
         if self.state.blocks.take().is_some() {
             self.state.event = MediaEvent::Removal;
         }
-        self.state.nexuses.withdraw(Attention::MediumChanged);
+        self.state.unit.nexuses.withdraw(Attention::MediumChanged);
     }
 
     /// A readable medium, of one block at least, is in, the tray closed.
@@ -149,7 +154,7 @@ impl CdRom {
     }
 
     fn medium_arrived(&mut self) {
-        self.state.nexuses.raise(Attention::MediumChanged);
+        self.state.unit.nexuses.raise(Attention::MediumChanged);
         self.state.event = MediaEvent::New;
     }
 
@@ -165,40 +170,11 @@ impl CdRom {
 
     fn run(&mut self, command: &Command) -> Result<Reply, Sense> {
         let cdb = &command.cdb;
-        // These report or keep a unit attention instead of failing with it (SPC-2, 5.6.5; MMC-3, 4.1.6.1).
-        let attention_passes = matches!(
-            cdb[0],
-            opcode::INQUIRY
-                | opcode::REQUEST_SENSE
-                | opcode::REPORT_LUNS
-                | opcode::GET_CONFIGURATION
-                | opcode::GET_EVENT_STATUS_NOTIFICATION
-        );
-        if !attention_passes && let Some(attention) = self.state.nexuses.take_attention(command.initiator) {
-            return Err(attention);
-        }
-        if reservation::conflicts(self.state.reservation, command) {
-            return Ok(Reply::ReservationConflict);
-        }
-        command.control()?;
         let length_16 = usize::from(u16::from_be_bytes([cdb[7], cdb[8]]));
         let lba = u32::from_be_bytes([cdb[2], cdb[3], cdb[4], cdb[5]]);
         match cdb[0] {
             opcode::TEST_UNIT_READY => self.medium().map(|_| Reply::Good),
-            opcode::REQUEST_SENSE => {
-                let sense = self.state.nexuses.take_sense(command.initiator);
-                Ok(absent::request_sense(command, sense))
-            }
             opcode::INQUIRY => self.inquiry(command),
-            opcode::REPORT_LUNS => absent::report_luns(command),
-            opcode::RESERVE_6 | opcode::RELEASE_6 | opcode::RESERVE_10 | opcode::RELEASE_10 => {
-                reservation::command(&mut self.state.reservation, command)
-            }
-            opcode::SEND_DIAGNOSTIC => match (cdb[1] & 0xe4, command.u16(3)) {
-                (0x00 | 0x04, 0) => Ok(Reply::Good),
-                (0x00 | 0x04, _) => Err(Sense::INVALID_FIELD.at(3)),
-                _ => Err(Sense::INVALID_FIELD.at(1)),
-            },
             opcode::MODE_SENSE_6 | opcode::MODE_SENSE_10 => self.mode_sense(command),
             opcode::MODE_SELECT_6 | opcode::MODE_SELECT_10 => modes::select(command),
             opcode::START_STOP_UNIT => self.start_stop(cdb[4]),
@@ -388,20 +364,15 @@ impl CdRom {
             }
         }
     }
-
-    fn check(&mut self, command: &Command, sense: Sense) -> Reply {
-        self.state.nexuses.set_sense(command.initiator, sense);
-        Reply::Check(sense)
-    }
 }
 
 impl Target for CdRom {
     fn command(&mut self, command: &Command) -> Reply {
-        if command.lun != 0 {
-            return absent::command(command);
+        if let Some(reply) = self.state.unit.begin(command, &ATTENTION_PASSES) {
+            return reply;
         }
-        self.state.nexuses.begin(command);
-        self.run(command).unwrap_or_else(|sense| self.check(command, sense))
+        let reply = self.run(command);
+        self.state.unit.end(command, reply)
     }
 
     fn data_out(&mut self, command: &Command, data: &[u8]) -> Reply {
@@ -409,7 +380,7 @@ impl Target for CdRom {
             opcode::MODE_SELECT_6 | opcode::MODE_SELECT_10 => self.mode_parameters(command, data),
             _ => Err(Sense::INVALID_OPCODE),
         };
-        reply.unwrap_or_else(|sense| self.check(command, sense))
+        self.state.unit.end(command, reply)
     }
 
     fn medium_done(&mut self, command: &Command, _access: &Access, result: MediumResult) -> Reply {
@@ -423,26 +394,21 @@ impl Target for CdRom {
                 Failure::ReadOnly => (Sense::INTERNAL_FAILURE, offset),
             },
         };
-        self.check(command, Sense { information: Some(offset / CD_BLOCK), ..sense })
+        self.state.unit.end(command, Err(Sense { information: Some(offset / CD_BLOCK), ..sense }))
     }
 
     fn reset(&mut self, reset: Reset) {
         self.state.locked = false;
-        self.state.reservation = None;
         self.state.modes = Modes::default();
-        self.state.nexuses.reset(reset);
-        self.state.nexuses.withdraw(Attention::ModeChanged);
+        self.state.unit.reset(reset);
     }
 
     fn refuse(&mut self, command: &Command, sense: Sense) -> Reply {
-        match command.lun {
-            0 => self.check(command, sense),
-            _ => Reply::Check(sense),
-        }
+        self.state.unit.refuse(command, sense)
     }
 
     fn sense(&self, initiator: u8) -> Sense {
-        self.state.nexuses.sense(initiator)
+        self.state.unit.nexuses.sense(initiator)
     }
 
     fn block_bytes(&self) -> u32 {
@@ -450,19 +416,14 @@ impl Target for CdRom {
     }
 
     fn save(&self, w: &mut StateWriter) {
-        w.section("scsi-cdrom", 2, &self.state);
+        w.section(SECTION, 3, &self.state);
     }
 
     /// The medium must be inserted already: when it has another size than the one in the saved state, the guest is told of a medium
     /// change.
     fn restore(&mut self, r: &mut StateReader<'_>) -> Result<(), StateError> {
-        let mut state: State = r.section("scsi-cdrom", 2)?;
-        if !reservation::is_valid(state.reservation) {
-            return Err(StateError::Invalid {
-                section: "scsi-cdrom".to_string(),
-                what: "a reservation by nobody".to_string(),
-            });
-        }
+        let mut state: State = r.section(SECTION, 3)?;
+        state.unit.validate(SECTION)?;
         let same = state.blocks == self.state.blocks;
         state.blocks = self.state.blocks;
         self.state = state;
@@ -470,7 +431,7 @@ impl Target for CdRom {
             match self.state.blocks {
                 Some(_) => self.medium_arrived(),
                 None => {
-                    self.state.nexuses.withdraw(Attention::MediumChanged);
+                    self.state.unit.nexuses.withdraw(Attention::MediumChanged);
                     self.state.event = MediaEvent::Removal;
                 }
             }

@@ -78,7 +78,7 @@ impl CdRom {
             }
         }
         if before != self.state.modes {
-            self.state.nexuses.raise_for_others(command.initiator, Attention::ModeChanged);
+            self.state.unit.nexuses.raise_for_others(command.initiator, Attention::ModeChanged);
         }
         Ok(Reply::Good)
     }

@@ -4,16 +4,17 @@ use slotone_block::{Geometry, MediumInfo};
 use slotone_bus::state::{StateError, StateReader, StateWriter};
 
 use crate::identity::Inquiry;
-use crate::nexus::{Attention, Nexuses};
+use crate::unit::Unit;
 use crate::{
-    Access, Command, Failure, Identity, MediumResult, Reply, Reset, Sense, SpiFlags, Target, Version, absent,
-    opcode, reservation,
+    Access, Command, Failure, Identity, MediumResult, Reply, Reset, Sense, SpiFlags, Target, Version, opcode,
 };
 
 mod blocks;
 mod information;
 mod mode;
 mod provisioning;
+
+const SECTION: &str = "scsi-disk";
 
 /// Bytes of a logical block, unless somebody wants others.
 const DEFAULT_BLOCK: u32 = 512;
@@ -75,10 +76,9 @@ struct State {
     write_cache: bool,
     /// SWP of the control page.
     write_protect: bool,
-    reservation: Option<u8>,
-    nexuses: Nexuses,
+    unit: Unit,
 }
-slotone_bus::encode_fields!(State { stopped, write_cache, write_protect, reservation, nexuses });
+slotone_bus::encode_fields!(State { stopped, write_cache, write_protect, unit });
 
 /// A hard disk by SPC-2, SPC-3 and SBC-2.
 ///
@@ -139,37 +139,12 @@ impl Disk {
 
     fn run(&mut self, command: &Command) -> Result<Reply, Sense> {
         use opcode::*;
-        let code = command.opcode();
-        // These report or keep a unit attention instead of failing with it (SPC-2, 5.6.5).
-        if !matches!(code, INQUIRY | opcode::REQUEST_SENSE | REPORT_LUNS)
-            && let Some(attention) = self.state.nexuses.take_attention(command.initiator)
-        {
-            return Err(attention);
-        }
-        if reservation::conflicts(self.state.reservation, command) {
-            return Ok(Reply::ReservationConflict);
-        }
-        command.control()?;
-        match code {
-            opcode::REQUEST_SENSE => {
-                let sense = self.state.nexuses.take_sense(command.initiator);
-                Ok(absent::request_sense(command, sense))
-            }
+        match command.opcode() {
             INQUIRY => self.inquiry(command),
-            REPORT_LUNS => absent::report_luns(command),
             TEST_UNIT_READY => self.ready().map(|()| Reply::Good),
             START_STOP_UNIT => self.start_stop(command),
             // The medium cannot be taken out anyway.
             PREVENT_ALLOW_MEDIUM_REMOVAL => Ok(Reply::Good),
-            RESERVE_6 | RELEASE_6 | RESERVE_10 | RELEASE_10 => {
-                reservation::command(&mut self.state.reservation, command)
-            }
-            SEND_DIAGNOSTIC => match (command.cdb[1] & 0xe4, command.u16(3)) {
-                // The default self-test, which a state machine passes; or nothing at all.
-                (0x00 | 0x04, 0) => Ok(Reply::Good),
-                (0x00 | 0x04, _) => Err(Sense::INVALID_FIELD.at(3)),
-                _ => Err(Sense::INVALID_FIELD.at(1)),
-            },
             MODE_SENSE_6 | MODE_SENSE_10 => self.mode_sense(command),
             MODE_SELECT_6 | MODE_SELECT_10 => self.mode_select(command),
             LOG_SENSE => information::log_sense(command),
@@ -265,20 +240,15 @@ impl Disk {
     fn about(&self, sense: Sense, offset: u64) -> Sense {
         Sense { information: Some(offset / self.block()), ..sense }
     }
-
-    fn check(&mut self, command: &Command, sense: Sense) -> Reply {
-        self.state.nexuses.set_sense(command.initiator, sense);
-        Reply::Check(sense)
-    }
 }
 
 impl Target for Disk {
     fn command(&mut self, command: &Command) -> Reply {
-        if command.lun != 0 {
-            return absent::command(command);
+        if let Some(reply) = self.state.unit.begin(command, &[]) {
+            return reply;
         }
-        self.state.nexuses.begin(command);
-        self.run(command).unwrap_or_else(|sense| self.check(command, sense))
+        let reply = self.run(command);
+        self.state.unit.end(command, reply)
     }
 
     fn data_out(&mut self, command: &Command, data: &[u8]) -> Reply {
@@ -289,30 +259,26 @@ impl Target for Disk {
             opcode::FORMAT_UNIT => self.format_parameters(data),
             _ => Err(Sense::INVALID_OPCODE),
         };
-        reply.unwrap_or_else(|sense| self.check(command, sense))
+        self.state.unit.end(command, reply)
     }
 
     fn medium_done(&mut self, command: &Command, access: &Access, result: MediumResult) -> Reply {
-        self.finish(command, access, result).unwrap_or_else(|sense| self.check(command, sense))
+        let reply = self.finish(command, access, result);
+        self.state.unit.end(command, reply)
     }
 
     fn reset(&mut self, reset: Reset) {
-        let mut nexuses = std::mem::take(&mut self.state.nexuses);
-        nexuses.reset(reset);
-        // Mode parameters changed by one initiator are news no more: all are back at their defaults.
-        nexuses.withdraw(Attention::ModeChanged);
-        self.state = State { write_cache: self.config.write_cache, nexuses, ..State::default() };
+        let mut unit = std::mem::take(&mut self.state.unit);
+        unit.reset(reset);
+        self.state = State { write_cache: self.config.write_cache, unit, ..State::default() };
     }
 
     fn refuse(&mut self, command: &Command, sense: Sense) -> Reply {
-        match command.lun {
-            0 => self.check(command, sense),
-            _ => Reply::Check(sense),
-        }
+        self.state.unit.refuse(command, sense)
     }
 
     fn sense(&self, initiator: u8) -> Sense {
-        self.state.nexuses.sense(initiator)
+        self.state.unit.nexuses.sense(initiator)
     }
 
     fn block_bytes(&self) -> u32 {
@@ -320,17 +286,12 @@ impl Target for Disk {
     }
 
     fn save(&self, w: &mut StateWriter) {
-        w.section("scsi-disk", 1, &self.state);
+        w.section(SECTION, 1, &self.state);
     }
 
     fn restore(&mut self, r: &mut StateReader<'_>) -> Result<(), StateError> {
-        let state: State = r.section("scsi-disk", 1)?;
-        if !reservation::is_valid(state.reservation) {
-            return Err(StateError::Invalid {
-                section: "scsi-disk".to_string(),
-                what: "a reservation by nobody".to_string(),
-            });
-        }
+        let state: State = r.section(SECTION, 1)?;
+        state.unit.validate(SECTION)?;
         self.state = state;
         Ok(())
     }

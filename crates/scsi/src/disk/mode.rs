@@ -107,7 +107,7 @@ impl Disk {
             }
         }
         if before != (self.state.write_cache, self.state.write_protect) {
-            self.state.nexuses.raise_for_others(command.initiator, Attention::ModeChanged);
+            self.state.unit.nexuses.raise_for_others(command.initiator, Attention::ModeChanged);
         }
         // What the cache held must be on the medium when there is none any more.
         let cache_ended = before.0 && !self.state.write_cache;
