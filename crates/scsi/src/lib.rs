@@ -29,6 +29,7 @@ use std::fmt;
 use slotone_bus::state::{StateError, StateReader, StateWriter};
 
 mod absent;
+pub mod asc;
 mod cdrom;
 mod command;
 mod config;

@@ -1,27 +1,46 @@
 //! Sense data (SPC-2, 7.20).
 
-/// Sense key (SPC-2, table 69).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+use std::fmt;
+
+use crate::asc;
+
+/// Sense key (SPC-2, table 69): all that four bits can say, so that sense data of others can be told as well ([`Sense::from_bytes`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[repr(u8)]
 pub enum SenseKey {
     /// Nothing to report.
     #[default]
-    NoSense,
+    NoSense = 0x0,
+    /// The command succeeded with some effort of the unit.
+    RecoveredError = 0x1,
     /// The unit cannot be reached: no medium, tray open.
-    NotReady,
+    NotReady = 0x2,
     /// A flaw of the medium.
-    MediumError,
+    MediumError = 0x3,
     /// The drive itself failed.
-    HardwareError,
+    HardwareError = 0x4,
     /// A bad command or parameter.
-    IllegalRequest,
+    IllegalRequest = 0x5,
     /// Medium changed, or the unit was reset.
-    UnitAttention,
+    UnitAttention = 0x6,
     /// A write to a protected medium.
-    DataProtect,
+    DataProtect = 0x7,
+    /// Blank or written medium where the other was needed.
+    BlankCheck = 0x8,
+    /// Of the vendor's own.
+    VendorSpecific = 0x9,
+    /// EXTENDED COPY was given up.
+    CopyAborted = 0xa,
     /// The target gave the command up.
-    AbortedCommand,
+    AbortedCommand = 0xb,
+    /// SEARCH DATA found what it searched for (SCSI-2; obsolete since).
+    Equal = 0xc,
+    /// A buffered write reached the end of the medium.
+    VolumeOverflow = 0xd,
     /// The medium holds other data than the initiator's.
-    Miscompare,
+    Miscompare = 0xe,
+    /// The command completed, and there is something to tell (SPC-4; reserved before).
+    Completed = 0xf,
 }
 
 slotone_bus::encode_enum!(SenseKey {
@@ -34,27 +53,69 @@ slotone_bus::encode_enum!(SenseKey {
     DataProtect,
     AbortedCommand,
     Miscompare,
+    RecoveredError,
+    BlankCheck,
+    VendorSpecific,
+    CopyAborted,
+    Equal,
+    VolumeOverflow,
+    Completed,
 });
 
 impl SenseKey {
+    /// By code.
+    const ALL: [(Self, &'static str); 16] = [
+        (Self::NoSense, "NO SENSE"),
+        (Self::RecoveredError, "RECOVERED ERROR"),
+        (Self::NotReady, "NOT READY"),
+        (Self::MediumError, "MEDIUM ERROR"),
+        (Self::HardwareError, "HARDWARE ERROR"),
+        (Self::IllegalRequest, "ILLEGAL REQUEST"),
+        (Self::UnitAttention, "UNIT ATTENTION"),
+        (Self::DataProtect, "DATA PROTECT"),
+        (Self::BlankCheck, "BLANK CHECK"),
+        (Self::VendorSpecific, "VENDOR SPECIFIC"),
+        (Self::CopyAborted, "COPY ABORTED"),
+        (Self::AbortedCommand, "ABORTED COMMAND"),
+        (Self::Equal, "EQUAL"),
+        (Self::VolumeOverflow, "VOLUME OVERFLOW"),
+        (Self::Miscompare, "MISCOMPARE"),
+        (Self::Completed, "COMPLETED"),
+    ];
+
+    /// The key of a four-bit code; the upper four bits do not count.
+    pub const fn from_code(code: u8) -> Self {
+        Self::ALL[(code & 0x0f) as usize].0
+    }
+
     /// The four-bit code.
     pub const fn code(self) -> u8 {
-        match self {
-            Self::NoSense => 0,
-            Self::NotReady => 2,
-            Self::MediumError => 3,
-            Self::HardwareError => 4,
-            Self::IllegalRequest => 5,
-            Self::UnitAttention => 6,
-            Self::DataProtect => 7,
-            Self::AbortedCommand => 0xb,
-            Self::Miscompare => 0xe,
-        }
+        self as u8
+    }
+
+    /// Its name in SPC: `UNIT ATTENTION`.
+    pub const fn name(self) -> &'static str {
+        Self::ALL[self as usize].1
+    }
+}
+
+impl fmt::Display for SenseKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
     }
 }
 
 /// Why a command ended with CHECK CONDITION.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+///
+/// ```
+/// use slotone_scsi::{Sense, SenseKey};
+/// // What a REQUEST SENSE brought, of this crate's target or of any other.
+/// let bytes = [0xf0, 0, 0x03, 0, 0, 0, 100, 10, 0, 0, 0, 0, 0x11, 0, 0, 0, 0, 0];
+/// let sense = Sense::from_bytes(&bytes).unwrap();
+/// assert_eq!((sense.key, sense.asc, sense.ascq), (SenseKey::MediumError, 0x11, 0x00));
+/// assert_eq!(sense.to_string(), "MEDIUM ERROR 11/00, unrecovered read error; at block 100");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Sense {
     /// Sense key.
     pub key: SenseKey,
@@ -64,7 +125,8 @@ pub struct Sense {
     pub ascq: u8,
     /// INFORMATION field: the logical block the sense is about; sets VALID.
     pub information: Option<u64>,
-    /// FIELD POINTER: the byte of the command block or, with 26h, of the parameter list that is at fault; sets SKSV.
+    /// FIELD POINTER: the byte of the command block or, with 26h, of the parameter list that is at fault; sets SKSV. ILLEGAL REQUEST only: for
+    /// other keys these bytes mean other things, so that it is not told.
     pub field: Option<u16>,
 }
 
@@ -107,11 +169,75 @@ impl Sense {
         Self { field: u16::try_from(at).ok(), ..self }
     }
 
+    /// The name of the additional sense code, if it is one of the usual ones: [`asc::name`].
+    pub fn name(self) -> Option<&'static str> {
+        asc::name(self.asc, self.ascq)
+    }
+
+    fn in_parameters(self) -> bool {
+        self.asc == 0x26
+    }
+
     /// The sense-key specific bytes: SKSV, C/D and the byte at fault.
     fn sense_key_specific(self) -> Option<[u8; 3]> {
-        let [high, low] = self.field?.to_be_bytes();
-        let in_command = if self.asc == 0x26 { 0 } else { 0x40 };
+        let field = self.field.filter(|_| self.key == SenseKey::IllegalRequest)?;
+        let [high, low] = field.to_be_bytes();
+        let in_command = if self.in_parameters() { 0 } else { 0x40 };
         Some([0x80 | in_command, high, low])
+    }
+
+    /// The byte at fault by the sense-key specific bytes.
+    fn field_pointer(key: SenseKey, specific: &[u8]) -> Option<u16> {
+        match *specific {
+            [flags, high, low, ..] if flags & 0x80 != 0 && key == SenseKey::IllegalRequest => {
+                Some(u16::from_be_bytes([high, low]))
+            }
+            _ => None,
+        }
+    }
+
+    /// Reads sense data of fixed format (70h and 71h) or of descriptor format (72h and 73h), of any target: what [`Sense::to_bytes`] and
+    /// [`Sense::to_descriptor_bytes`] write, and what an initiator got in as many bytes as it allocated. What is cut off or beyond the additional
+    /// length counts as zero or not there; filemarks, lengths, progress and other descriptors are passed over.
+    ///
+    /// `None`: no sense data of these formats, or too short for a sense key. That an error is deferred (71h, 73h) only the first byte tells.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (fixed, key) = match bytes.first()? & 0x7f {
+            0x70 | 0x71 => (true, bytes.get(2)?),
+            0x72 | 0x73 => (false, bytes.get(1)?),
+            _ => return None,
+        };
+        let key = SenseKey::from_code(*key);
+        let end = bytes.get(7).map_or(bytes.len(), |additional| 8 + usize::from(*additional));
+        let bytes = &bytes[..end.min(bytes.len())];
+        let byte = |at: usize| bytes.get(at).copied().unwrap_or(0);
+        if !fixed {
+            return Some(Self::new(key, byte(2), byte(3)).with_descriptors(bytes.get(8..).unwrap_or(&[])));
+        }
+        let valid = bytes[0] & 0x80 != 0;
+        let information = bytes.get(3..7).filter(|_| valid).and_then(<[u8]>::first_chunk);
+        Some(Self {
+            information: information.map(|i| u32::from_be_bytes(*i).into()),
+            field: bytes.get(15..).and_then(|specific| Self::field_pointer(key, specific)),
+            ..Self::new(key, byte(12), byte(13))
+        })
+    }
+
+    /// What the descriptors say that are whole.
+    fn with_descriptors(mut self, mut rest: &[u8]) -> Self {
+        while let [kind, len, tail @ ..] = rest {
+            let Some((body, next)) = tail.split_at_checked(usize::from(*len)) else { break };
+            match (kind, body) {
+                // INFORMATION, if it is VALID.
+                (0, [0x80..=0xff, _, information @ ..]) => {
+                    self.information = information.first_chunk().map(|i| u64::from_be_bytes(*i));
+                }
+                (2, [_, _, specific @ ..]) => self.field = Self::field_pointer(self.key, specific),
+                _ => {}
+            }
+            rest = next;
+        }
+        self
     }
 
     /// Fixed-format sense data, 18 bytes (SPC-2, 7.20.2). An INFORMATION field that does not fit into 32 bits is left out: VALID is 0.
@@ -147,5 +273,24 @@ impl Sense {
             bytes.push(0);
         }
         bytes
+    }
+}
+
+impl fmt::Display for Sense {
+    /// `UNIT ATTENTION 29/00, power on, reset, or bus device reset occurred`: the key, code and qualifier in hexadecimal digits, and as far as
+    /// they are known the code's name, the block and the byte at fault.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:02X}/{:02X}", self.key, self.asc, self.ascq)?;
+        if let Some(name) = self.name() {
+            write!(f, ", {name}")?;
+        }
+        if let Some(block) = self.information {
+            write!(f, "; at block {block}")?;
+        }
+        if let Some(field) = self.field.filter(|_| self.key == SenseKey::IllegalRequest) {
+            let of = if self.in_parameters() { "parameter list" } else { "command" };
+            write!(f, "; byte {field} of the {of}")?;
+        }
+        Ok(())
     }
 }
