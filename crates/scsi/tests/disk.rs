@@ -4,6 +4,7 @@ mod common;
 
 use common::{check, data, run};
 use slotone_block::{Geometry, MediumInfo, Outcome};
+use slotone_bus::state::{StateReader, StateWriter};
 use slotone_scsi::{
     Access, Command, Disk, DiskConfig, MediumResult, Range, Reply, Reset, SenseKey, SpiFlags, Target,
     Version, opcode,
@@ -681,4 +682,42 @@ fn field_pointers() {
     };
     assert_eq!(descriptors, [0x72, 5, 0x26, 0, 0, 0, 0, 8, 2, 6, 0, 0, 0x80, 0, 10, 0]);
     assert_eq!(pointer(&mut disk), (0x26, 0x80, 10));
+}
+
+fn saved(disk: &Disk) -> Vec<u8> {
+    let mut w = StateWriter::new();
+    disk.save(&mut w);
+    w.into_bytes()
+}
+
+/// A command in flight is the adapter's, and was checked against the disk that was saved.
+#[test]
+fn a_state_is_for_a_disk_of_the_same_size() {
+    let mut disk = ready(config(131_072));
+    assert_eq!(run(&mut disk, &[0x28, 0, 0, 1, 0xff, 0xff, 0, 0, 1, 0]), read(131_071, 1));
+    assert_eq!(check(&mut disk, &[0x7f]), INVALID_OPCODE);
+    let state = saved(&disk);
+
+    // The same number of bytes in other blocks, the same number of other blocks, a larger, a small and an empty disk.
+    let others = [
+        DiskConfig { block: 4096, ..config(131_072) },
+        DiskConfig { block: 4096, ..config(8 * 131_072) },
+        config(131_073),
+        config(64),
+        config(0),
+    ];
+    for other in others {
+        let mut other = Disk::new(other);
+        let before = saved(&other);
+        let error = other.restore(&mut StateReader::new(&state)).unwrap_err().to_string();
+        let size = format!("this one has {} of {}", other.blocks(), other.block_bytes());
+        assert!(error.contains("131072 blocks of 512 bytes") && error.contains(&size), "{error}");
+        assert_eq!(saved(&other), before, "a refused state changes nothing");
+    }
+
+    // Bytes behind the last whole block are no part of the disk; a number of block bytes that cannot be counts as 512.
+    let same = DiskConfig { capacity: 131_072 * 512 + 511, block: 7, ..config(0) };
+    let mut same = Disk::new(same);
+    same.restore(&mut StateReader::new(&state)).unwrap();
+    assert_eq!((saved(&same), same.sense(0).asc), (state, 0x20));
 }

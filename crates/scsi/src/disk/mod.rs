@@ -80,6 +80,14 @@ struct State {
 }
 slotone_bus::encode_fields!(State { stopped, write_cache, write_protect, unit });
 
+/// What a state says of its disk besides: commands in flight were checked against it, and the guest knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Size {
+    blocks: u64,
+    block: u32,
+}
+slotone_bus::encode_fields!(Size { blocks, block });
+
 /// A hard disk by SPC-2, SPC-3 and SBC-2.
 ///
 /// | group | commands |
@@ -131,6 +139,10 @@ impl Disk {
     /// Whether writes stay in a cache until they are synchronized.
     pub fn write_cache(&self) -> bool {
         self.state.write_cache
+    }
+
+    fn size(&self) -> Size {
+        Size { blocks: self.blocks(), block: self.block_bytes() }
     }
 
     fn write_protected(&self) -> bool {
@@ -286,12 +298,22 @@ impl Target for Disk {
     }
 
     fn save(&self, w: &mut StateWriter) {
-        w.section(SECTION, 1, &self.state);
+        w.section(SECTION, 2, &(self.state.clone(), self.size()));
     }
 
+    /// The disk must have as many blocks, of as many bytes, as the saved one: a guest does not expect another size, and the commands that the
+    /// adapter had in flight address the saved one's blocks.
     fn restore(&mut self, r: &mut StateReader<'_>) -> Result<(), StateError> {
-        let state: State = r.section(SECTION, 1)?;
+        let (state, saved): (State, Size) = r.section(SECTION, 2)?;
         state.unit.validate(SECTION)?;
+        let size = self.size();
+        if saved != size {
+            let what = format!(
+                "it is of a disk of {} blocks of {} bytes, this one has {} of {}",
+                saved.blocks, saved.block, size.blocks, size.block
+            );
+            return Err(StateError::Invalid { section: SECTION.to_string(), what });
+        }
         self.state = state;
         Ok(())
     }
