@@ -41,6 +41,50 @@ pub struct Completion {
 /// blocks that are there are written. One for the other direction, or none, cuts it to nothing: a WRITE with [`Data::In`] writes nothing. The
 /// status is the target's all the same; `transferred` beside `wanted` tells. A command that the target holds for ever ([`Reply::Held`]) ends
 /// with BUSY: who waits here could not abort it.
+///
+/// # What an adapter tells its host
+///
+/// The host announces a length, and the buffer is as long. GOOD with more `wanted` than `transferred` means that host and target do not agree about
+/// the data: their length or their direction. A USB bridge (mass storage, bulk-only transport, 6.7) then reports a phase error, an iSCSI target an
+/// overflow. Any other status is a failed command, whatever the lengths. The residue is the host's length less `transferred` in every case.
+///
+/// The targets here have unit 0, and other units are absent ([`Command::lun`]). Units of a bridge's own are one target each: the bridge chooses by the
+/// host's unit number, and the command's stays 0.
+///
+/// ```
+/// use slotone_block::{BlockBackend, memory::MemoryDisk};
+/// use slotone_scsi::{Command, Completion, Data, Disk, DiskConfig, execute, opcode, status};
+///
+/// /// `bCSWStatus` and `dCSWDataResidue`, for `dCBWDataTransferLength`.
+/// fn csw(done: &Completion, length: u32) -> (u8, u32) {
+///     let status = match done.status {
+///         status::GOOD if done.wanted > done.transferred as u64 => 2, // phase error
+///         status::GOOD => 0,
+///         _ => 1, // command failed
+///     };
+///     (status, length - done.transferred as u32)
+/// }
+///
+/// let medium = MemoryDisk::new(1 << 20);
+/// let mut disk = Disk::new(DiskConfig::new(medium.info()));
+/// let mut buffer = [0; 512];
+/// let mut csw_of = |cdb: &[u8], data: Data<'_>| {
+///     let length = match &data {
+///         Data::None => 0,
+///         Data::In(buffer) => buffer.len(),
+///         Data::Out(data) => data.len(),
+///     };
+///     csw(&execute(&mut disk, Some(&medium), &Command::new(cdb), data), length as u32)
+/// };
+/// let read = [opcode::READ_10, 0, 0, 0, 0, 16, 0, 0, 1, 0];
+/// let inquiry = [opcode::INQUIRY, 0, 0, 0, 36, 0];
+/// assert_eq!(csw_of(&read, Data::In(&mut buffer)), (1, 512), "the unit attention");
+/// assert_eq!(csw_of(&read, Data::In(&mut buffer)), (0, 0));
+/// assert_eq!(csw_of(&inquiry, Data::In(&mut buffer)), (0, 512 - 36), "the host has more room: that is fine");
+/// assert_eq!(csw_of(&read, Data::In(&mut buffer[..500])), (2, 0), "too little");
+/// assert_eq!(csw_of(&read, Data::Out(&[7; 512])), (2, 512), "the other direction");
+/// assert_eq!(csw_of(&read, Data::None), (2, 0));
+/// ```
 pub fn execute(
     target: &mut dyn Target,
     medium: Option<&dyn BlockBackend>,
