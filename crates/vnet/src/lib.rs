@@ -13,6 +13,7 @@
 //! | `services` | `services` | TFTP and HTTP for guests, on smoltcp |
 //! | `nat` | `nat` | user-mode address translation: TCP, UDP, echo and names out, forwards in, without a privilege |
 //! | `host` | `host`, `tap`, `external` | networks across processes, unix sockets, TAP, the wire of an interface |
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "dhcp")]
