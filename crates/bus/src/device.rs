@@ -191,8 +191,11 @@ pub trait Port {
     /// # Errors
     /// As [`Port::dma_read`].
     fn dma_write(&mut self, address: u64, data: &[u8]) -> Result<(), DmaFault>;
-    /// A memory lent to the device.
-    fn lent(&mut self, id: LentId) -> Option<&mut Memory>;
+    /// A memory lent to the device; none unless the machine lends any.
+    fn lent(&mut self, id: LentId) -> Option<&mut Memory> {
+        let _ = id;
+        None
+    }
 }
 
 /// What a device can do and know during one call.
@@ -271,6 +274,29 @@ pub enum InspectValue {
     Flag(bool),
     /// A word or two.
     Text(String),
+}
+
+/// As people read it: a register in hexadecimal with all its digits, the rest in words and decimal numbers.
+///
+/// ```
+/// use slotone_bus::InspectValue;
+/// assert_eq!(InspectValue::Register { value: 0x2f8, bits: 16 }.to_string(), "0x02f8");
+/// assert_eq!(InspectValue::Register { value: 5, bits: 3 }.to_string(), "0x5");
+/// assert_eq!(InspectValue::Count(12).to_string(), "12");
+/// assert_eq!(InspectValue::Flag(true).to_string(), "true");
+/// assert_eq!(format!("{:>6}|", InspectValue::Text("idle".into())), "  idle|");
+/// ```
+impl std::fmt::Display for InspectValue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Register { value, bits } => {
+                f.pad(&format!("{value:#0width$x}", width = 2 + usize::from(*bits).div_ceil(4)))
+            }
+            Self::Count(count) => count.fmt(f),
+            Self::Flag(flag) => flag.fmt(f),
+            Self::Text(text) => f.pad(text),
+        }
+    }
 }
 
 /// Receives names and values from [`Device::inspect`].
@@ -364,10 +390,10 @@ pub trait Device: std::any::Any + Send {
     /// Back to the reset state; the machine reads [`Device::levels`] and [`Device::windows`] anew.
     fn reset(&mut self, kind: ResetKind);
 
-    /// Writes its state as one section.
+    /// Writes its state: one [section](StateWriter::section), or several that [`Device::restore`] reads in the same order.
     fn save(&self, w: &mut StateWriter);
 
-    /// Takes a state back. On an error the device is unchanged.
+    /// Takes a state back, and nothing behind it: other states may follow. On an error the device is unchanged.
     ///
     /// # Errors
     /// [`StateError`] if the bytes are not a state of such a device.

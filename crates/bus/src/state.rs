@@ -12,9 +12,9 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum StateError {
     /// The bytes end inside a value.
-    #[error("state of {section} ends early: {wanted} more bytes expected, {left} left")]
+    #[error("{} ends early: {wanted} more bytes expected, {left} left", named(section))]
     Short {
-        /// The section being read.
+        /// The section being read, or the one that was expected here; empty outside of any.
         section: String,
         /// Bytes the value needs.
         wanted: usize,
@@ -40,21 +40,25 @@ pub enum StateError {
         known: u16,
     },
     /// A value that the device cannot hold.
-    #[error("state of {section} is not valid: {what}")]
+    #[error("{} is not valid: {what}", named(section))]
     Invalid {
-        /// The section being read.
+        /// The section being read, or the one that was expected here; empty outside of any.
         section: String,
         /// What is wrong, in words.
         what: String,
     },
     /// Bytes are left over after the last value.
-    #[error("state of {section} has {left} bytes too many")]
+    #[error("{} has {left} bytes too many", named(section))]
     Trailing {
-        /// The section being read.
+        /// The section being read, or the one that was expected here; empty outside of any.
         section: String,
         /// Bytes left over.
         left: usize,
     },
+}
+
+fn named(section: &str) -> String {
+    if section.is_empty() { "the state".to_string() } else { format!("state of {section}") }
 }
 
 /// Collects a state.
@@ -131,6 +135,14 @@ impl<'a> StateReader<'a> {
     /// # Errors
     /// Every [`StateError`]: another name, a newer version, a short or over-long body.
     pub fn section<T: Encode>(&mut self, name: &'static str, version: u16) -> Result<T, StateError> {
+        // What goes wrong before the body begins is told by the name that was expected.
+        let outer = std::mem::replace(&mut self.section, name.to_string());
+        let body = self.expected(name, version);
+        self.section = outer;
+        body
+    }
+
+    fn expected<T: Encode>(&mut self, name: &'static str, version: u16) -> Result<T, StateError> {
         let found = String::decode(self)?;
         if found != name {
             return Err(StateError::Section { expected: name, found });
@@ -402,6 +414,22 @@ mod tests {
         for cut in 0..bytes.len() {
             assert!(StateReader::new(&bytes[..cut]).section::<State>("test", 2).is_err(), "cut at {cut}");
         }
+    }
+
+    #[test]
+    fn a_short_state_is_told_by_its_name() {
+        let (_, bytes) = sample();
+        for cut in 0..bytes.len() {
+            let told = StateReader::new(&bytes[..cut]).section::<State>("test", 2).unwrap_err().to_string();
+            assert!(told.starts_with("state of test "), "cut at {cut}: {told}");
+        }
+        // Of two sections, the one that is missing.
+        let mut r = StateReader::new(&bytes);
+        r.section::<State>("test", 2).unwrap();
+        let told = r.section::<State>("second", 1).unwrap_err().to_string();
+        assert_eq!(told, "state of second ends early: 4 more bytes expected, 0 left");
+        let told = r.take(1).unwrap_err().to_string();
+        assert_eq!(told, "the state ends early: 1 more bytes expected, 0 left");
     }
 
     #[test]
