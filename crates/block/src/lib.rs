@@ -39,6 +39,16 @@ pub enum BlockError {
         /// Capacity in bytes.
         capacity: u64,
     },
+    /// Not whole sectors.
+    #[error("{len} bytes at {offset} are not whole sectors: both must be multiples of {sector}")]
+    Unaligned {
+        /// First byte.
+        offset: u64,
+        /// Bytes.
+        len: u64,
+        /// Bytes of a sector.
+        sector: u64,
+    },
     /// A write to a read-only medium.
     #[error("the medium is read-only")]
     ReadOnly,
@@ -167,11 +177,13 @@ pub fn write_all(medium: &(impl BlockBackend + ?Sized), offset: u64, data: &[u8]
 /// Checks a range against a medium: in bounds, whole sectors, and writable if `write`.
 ///
 /// # Errors
-/// [`BlockError::OutOfRange`] or [`BlockError::ReadOnly`].
+/// [`BlockError::Unaligned`], [`BlockError::OutOfRange`] or [`BlockError::ReadOnly`].
 pub fn check_range(info: &MediumInfo, offset: u64, len: u64, write: bool) -> Result<()> {
     let capacity = info.capacity;
-    let whole = offset.is_multiple_of(SECTOR) && len.is_multiple_of(SECTOR);
-    if !whole || offset > capacity || len > capacity - offset {
+    if !offset.is_multiple_of(SECTOR) || !len.is_multiple_of(SECTOR) {
+        return Err(BlockError::Unaligned { offset, len, sector: SECTOR });
+    }
+    if offset > capacity || len > capacity - offset {
         return Err(BlockError::OutOfRange { offset, len, capacity });
     }
     if write && info.read_only {
@@ -221,7 +233,7 @@ pub struct Request {
 pub enum Outcome {
     /// Done.
     Done,
-    /// The range leaves the medium.
+    /// The range leaves the medium, or is not whole sectors.
     OutOfRange,
     /// The medium is read-only.
     ReadOnly,
@@ -234,7 +246,7 @@ pub enum Outcome {
 impl From<&BlockError> for Outcome {
     fn from(e: &BlockError) -> Self {
         match e {
-            BlockError::OutOfRange { .. } => Self::OutOfRange,
+            BlockError::OutOfRange { .. } | BlockError::Unaligned { .. } => Self::OutOfRange,
             BlockError::ReadOnly => Self::ReadOnly,
             _ => Self::MediumError,
         }

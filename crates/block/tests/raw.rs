@@ -5,7 +5,7 @@ use std::io::{IoSlice, IoSliceMut};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use slotone_block::raw::{OpenError, OpenMode, RawDisk};
-use slotone_block::{BlockBackend, BlockError, read_exact, write_all};
+use slotone_block::{BlockBackend, BlockError, Outcome, read_exact, write_all};
 
 const WRITE: OpenMode = OpenMode { read_only: false };
 const READ: OpenMode = OpenMode { read_only: true };
@@ -106,10 +106,21 @@ fn bounds_and_write_protection() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("disk.img");
     let disk = RawDisk::create(&path, 4096).unwrap();
-    for (offset, len) in [(4096, 512), (3584, 1024), (1, 512), (0, 100), (u64::MAX - 511, 512)] {
+    for (offset, len) in [(4096, 512), (3584, 1024), (u64::MAX - 511, 512)] {
         let result = read_exact(&disk, offset, &mut vec![0; len]);
         assert!(matches!(result, Err(BlockError::OutOfRange { .. })), "{offset} {len}");
         assert!(write_all(&disk, offset, &vec![0; len]).is_err());
+    }
+    for (offset, len) in [(1, 512), (0, 100), (100, 1536), (4097, 512)] {
+        let error = read_exact(&disk, offset, &mut vec![0; len]).unwrap_err();
+        assert!(matches!(error, BlockError::Unaligned { sector: 512, .. }), "{error}");
+        assert_eq!(
+            error.to_string(),
+            format!("{len} bytes at {offset} are not whole sectors: both must be multiples of 512")
+        );
+        assert_eq!(Outcome::from(&error), Outcome::OutOfRange);
+        let written = write_all(&disk, offset, &vec![0; len]);
+        assert!(matches!(written, Err(BlockError::Unaligned { .. })), "{offset} {len}");
     }
     read_exact(&disk, 4096, &mut []).unwrap();
     drop(disk);

@@ -264,7 +264,7 @@ pub enum ErrorKind {
     /// Damage that has no name of its own.
     #[error("{0}")]
     Damaged(String),
-    /// A range outside the disk.
+    /// A range outside the disk, or not whole sectors.
     #[error("{0}")]
     Block(String),
     /// The caller asked to stop; what was done so far is valid.

@@ -463,7 +463,7 @@ fn number(e: &BlockError) -> u32 {
     match e {
         BlockError::ReadOnly => errno::EPERM,
         BlockError::NoSpace => errno::ENOSPC,
-        BlockError::OutOfRange { .. } => errno::EINVAL,
+        BlockError::OutOfRange { .. } | BlockError::Unaligned { .. } => errno::EINVAL,
         BlockError::Io(e) if e.kind() == io::ErrorKind::InvalidInput => errno::EINVAL,
         _ => errno::EIO,
     }
