@@ -195,7 +195,8 @@ pub enum ErrorKind {
         /// Where it was looked for and why it was not that.
         tried: Vec<TriedParent>,
     },
-    /// The parent was modified after the child was made (only with [`crate::StampPolicy::Require`]).
+    /// The parent was modified after the child was made (only with [`crate::StampPolicy::Require`], which says what counts as that). If
+    /// its content is right, [`crate::reconnect`] records its new time in the child.
     #[error(
         "the parent {} was modified at {found} (seconds since 2000), the child was made on its state of {wanted}",
         parent.display()

@@ -15,9 +15,17 @@ use crate::resolve::{FileResolver, ParentInfo, Resolver};
 use crate::storage::{FileStorage, Lock, Storage};
 
 /// What to make of a parent whose file was modified after its child was made.
+///
+/// A child records the modification time of its parent's file in seconds. The file's time is the same if it differs by at most 2 seconds (FAT
+/// counts in twos, and tools round), or by one hour and at most 2 seconds (tools that store local time, across a change of summer
+/// time). Any other difference is a modification; a child that records no time (0) takes any, and so does one whose
+/// parent has none (a block device, most [`Storage`]s that are no file).
+///
+/// Operations that keep a parent's content but write to its file (compact, repair, reconnect) modify it: [`crate::reconnect`] of the
+/// child to it records the new time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum StampPolicy {
-    /// Say so among [`Vhd::warnings`]. Copying a file or a change of summer time is enough to differ, so this is the default.
+    /// Say so among [`Vhd::warnings`]. Copying a file is enough to differ, so this is the default.
     #[default]
     Warn,
     /// Refuse to open.
@@ -26,8 +34,10 @@ pub enum StampPolicy {
     Ignore,
 }
 
-/// Times closer than this are the same: one hour of summer time, two seconds of FAT, and a margin.
-const STAMP_SLACK: u32 = 3_700;
+/// Two stamps, in seconds, are of one modification: see [`StampPolicy`].
+fn same_stamp(a: u32, b: u32) -> bool {
+    matches!(a.abs_diff(b), 0..=2 | 3_598..=3_602)
+}
 
 /// How to open an image.
 #[derive(Debug, Clone)]
@@ -265,7 +275,7 @@ impl OpenOptions {
         found: Option<u32>,
     ) -> Result<Image> {
         let Some(found) = found else { return Ok(image) };
-        if wanted == 0 || wanted.abs_diff(found) <= STAMP_SLACK || self.stamp == StampPolicy::Ignore {
+        if wanted == 0 || same_stamp(wanted, found) || self.stamp == StampPolicy::Ignore {
             return Ok(image);
         }
         let e = ErrorKind::ParentModified { parent: image.path.clone(), wanted, found };
