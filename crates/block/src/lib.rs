@@ -4,12 +4,13 @@
 //! controller: it keeps its requests in its own state until they are completed, so that a saved machine can issue
 //! them again. Completion never happens inside the submitting call.
 //!
-//! [`raw`] is a plain image file or a host block device; [`layers`] adds faults, latency and power cuts to any medium;
-//! [`memory`] is a medium in memory, sparse, for tests.
+//! [`layers`] adds faults, latency and power cuts to any medium; [`memory`] is a medium in memory, sparse, for tests; `raw` (a
+//! feature, on by default) is a plain image file or a host block device. Who only uses the contract, as a model of a controller does,
+//! switches the default features off and has no dependency but `thiserror`.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "raw"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
 
@@ -20,6 +21,8 @@ use thiserror::Error;
 
 pub mod layers;
 pub mod memory;
+#[cfg(feature = "raw")]
+#[cfg_attr(docsrs, doc(cfg(feature = "raw")))]
 pub mod raw;
 
 /// Bytes of the sector that every backend's capacity is a multiple of.
