@@ -53,7 +53,8 @@ impl Adapter {
     pub(crate) fn earliest_event(&self) -> Option<VmInstant> {
         let link = self.s.link.as_ref().and_then(|l| l.req_at);
         let tasks = self.s.commands.iter().filter_map(Task::due).min();
-        [self.s.selecting, link, tasks, self.reselection().map(|(due, _)| due)]
+        let steps = self.s.steps_over.then_some(self.s.steps_again);
+        [self.s.selecting, link, tasks, self.reselection().map(|(due, _)| due), steps]
             .into_iter()
             .flatten()
             .filter(|due| *due != VmInstant::MAX)
@@ -78,6 +79,8 @@ impl Adapter {
             && is_due(due)
         {
             self.reselect(id);
+        } else if self.s.steps_over && is_due(self.s.steps_again) {
+            self.more_steps();
         }
         self.reschedule();
         self.settle(cx);

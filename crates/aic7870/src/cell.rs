@@ -2,9 +2,9 @@
 
 use slotone_bus::Cx;
 
-use crate::adapter::Adapter;
+use crate::adapter::{Adapter, SLICE};
 use crate::registers::{self as r, dfcntrl, scsiseq, scsisig, sstat0, sstat1, sxfrctl0, sxfrctl1};
-use crate::state::{FIFO, Stage};
+use crate::state::{FIFO, STEPS, Stage};
 
 /// Bus phases: C/D, I/O and MSG as in SCSISIGI.
 pub(crate) mod phase {
@@ -148,10 +148,37 @@ impl Adapter {
             self.start_selection();
         }
         if self.may_move() {
-            // Every round moves at least a byte of what the target, the counters or the FIFO bound.
-            while self.transfer(cx) {}
+            self.move_all(cx);
         }
         self.update_interrupts(cx);
+    }
+
+    /// Moves what can be moved. Data go in pieces of any size, but a target that is told nothing of use takes messages for as long as the counters
+    /// last, byte by byte: such a transfer goes on after a while, as it would on a bus.
+    fn move_all(&mut self, cx: &mut Cx<'_>) {
+        loop {
+            if self.latched_byte() {
+                continue; // one access, one byte
+            }
+            if self.s.steps_again <= self.s.time {
+                (self.s.steps, self.s.steps_again) = (STEPS, self.s.time + SLICE);
+            } else if self.s.steps == 0 {
+                if !std::mem::replace(&mut self.s.steps_over, true) {
+                    self.reschedule();
+                }
+                return;
+            }
+            if !self.transfer(cx) {
+                return;
+            }
+            self.s.steps -= 1;
+        }
+    }
+
+    /// The data path may go on.
+    pub(crate) fn more_steps(&mut self) {
+        self.s.steps_over = false;
+        self.touch();
     }
 
     /// Whether [`Adapter::transfer`] is worth a call.
@@ -189,6 +216,25 @@ impl Adapter {
         self.set_file(r::DFCNTRL, value & !(dfcntrl::FIFORESET | dfcntrl::FIFOFLUSH | 0x80));
     }
 
+    /// Data of this phase are taken and thrown away, or given as zeros.
+    fn drains(&self, phase: u8) -> bool {
+        self.file(r::SXFRCTL1) & sxfrctl1::BITBUCKET != 0 && matches!(phase, phase::DATA_IN | phase::DATA_OUT)
+    }
+
+    /// A byte that waits in SCSIDATL goes out by hand; whether one did.
+    fn latched_byte(&mut self) -> bool {
+        let phase = self.s.sigo & 0xe0;
+        let goes = self.s.latch.is_some()
+            && phase & scsisig::IO == 0
+            && self.by_hand()
+            && self.matches()
+            && !self.drains(phase);
+        let Some(byte) = self.s.latch.take_if(|_| goes) else { return false };
+        self.count(1);
+        self.acknowledge_out(byte);
+        true
+    }
+
     /// One step of the data path; whether anything moved.
     fn transfer(&mut self, cx: &mut Cx<'_>) -> bool {
         let control = self.file(r::DFCNTRL);
@@ -207,18 +253,8 @@ impl Adapter {
         }
         if self.matches() {
             let phase = self.s.sigo & 0xe0;
-            if self.file(r::SXFRCTL1) & sxfrctl1::BITBUCKET != 0
-                && matches!(phase, phase::DATA_IN | phase::DATA_OUT)
-            {
+            if self.drains(phase) {
                 return self.bit_bucket(phase);
-            }
-            if phase & scsisig::IO == 0
-                && self.by_hand()
-                && let Some(byte) = self.s.latch.take()
-            {
-                self.count(1);
-                self.acknowledge_out(byte);
-                return true;
             }
             let enabled = scsi && control & dfcntrl::SDMAEN != 0;
             let wraps = self.file(r::SXFRCTL1) & sxfrctl1::SWRAPEN != 0;

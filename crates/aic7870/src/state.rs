@@ -8,6 +8,7 @@ use slotone_bus::{VmInstant, encode_enum, encode_fields};
 use slotone_pci::ConfigBytes;
 use slotone_scsi::Access;
 
+use crate::adapter::SLICE;
 use crate::registers::{self as r, dfcntrl, hcntrl};
 use crate::seeprom::{self, Seeprom};
 
@@ -21,6 +22,8 @@ pub(crate) const SCBS: usize = 16 * 32;
 pub(crate) const DEPTH: usize = 64;
 /// Bytes of one request to a medium at most.
 pub(crate) const PIECE: u64 = 512 << 10;
+/// Steps that the data path does in the time of one slice at most: an ordinary command takes some twenty.
+pub(crate) const STEPS: u32 = 1_024;
 /// Bytes of messages that a target keeps.
 pub(crate) const MESSAGES: usize = 300;
 
@@ -69,6 +72,11 @@ pub(crate) struct State {
     /// A byte that waits for a REQ.
     pub(crate) latch: Option<u8>,
     pub(crate) bus_data: u8,
+    /// Steps that the data path may still do before `steps_again`.
+    pub(crate) steps: u32,
+    pub(crate) steps_again: VmInstant,
+    /// It used them up, and goes on then.
+    pub(crate) steps_over: bool,
     /// A selection under way: when it is won or given up.
     pub(crate) selecting: Option<VmInstant>,
     /// Who will answer it.
@@ -116,6 +124,9 @@ encode_fields!(State {
     sigo,
     latch,
     bus_data,
+    steps,
+    steps_again,
+    steps_over,
     selecting,
     selected,
     selection_over,
@@ -396,6 +407,9 @@ impl State {
             sigo: 0,
             latch: None,
             bus_data: 0,
+            steps: STEPS,
+            steps_again: VmInstant::ZERO,
+            steps_over: false,
             selecting: None,
             selected: None,
             selection_over: false,
@@ -485,6 +499,8 @@ pub(crate) fn check(state: &State, present: &[bool; 16]) -> Result<(), &'static 
     sound(state.hcnt < 1 << 24 && state.stcnt < 1 << 24 && state.haddr < 1 << 40, "counters")?;
     sound(state.fifo.len() <= FIFO && state.qin.len() <= 16 && state.qout.len() <= 16, "queues")?;
     sound(state.seeprom.is_sound(), "serial EEPROM")?;
+    let soon = state.time + SLICE;
+    sound(state.steps <= STEPS && state.steps_again <= soon, "steps of the data path")?;
     sound(state.selecting.is_none() || state.link.is_none(), "selection")?;
     let there = |id: u8| present.get(usize::from(id)) == Some(&true);
     sound(state.selected.is_none_or(|id| there(id) && state.selecting.is_some()), "selection")?;

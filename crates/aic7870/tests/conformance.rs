@@ -4,10 +4,11 @@
 mod common;
 
 use common::Board;
+use common::hand::{Hand, MESSAGE_OUT};
 use proptest::prelude::*;
 use slotone_aic7870::asm::{alu, assemble, branch, disassemble};
 use slotone_aic7870::{Aic7870Config, Timing};
-use slotone_bus::Device;
+use slotone_bus::{Device, InspectValue};
 
 const ACCUM: u8 = 0x64;
 const SINDEX: u8 = 0x65;
@@ -725,4 +726,123 @@ fn dma_in_circles() {
         board.set(0x02, 0xe4); // BITBUCKET, SWRAPEN
         board.set(0x93, 0x38);
     });
+}
+
+/// A count of the inspector's.
+fn count(board: &Board, wanted: &str) -> u64 {
+    let mut found = None;
+    board.aic.inspect(&mut |name: &str, value: InspectValue| {
+        if name == wanted
+            && let InspectValue::Count(n) = value
+        {
+            found = Some(n);
+        }
+    });
+    found.expect("a count")
+}
+
+/// A target that is told nothing of use stays in MESSAGE OUT for as long as ATN is up, and DMA gives it byte after byte: no write and no slice does
+/// more of that than a bus has time for. Where no memory answers, every byte is a fault that is counted.
+#[test]
+fn messages_without_an_end() {
+    const BYTES: u64 = 1_024;
+    for (memory, faults) in [(0x0010_0000u32, false), (0x0020_0000, false), (0xff00_0000, true)] {
+        let mut hand = Hand::new(Aic7870Config::default(), &[0]);
+        hand.board.poke(0x0010_0000, &[0x08; 0x1000]); // NO OPERATION; elsewhere COMMAND COMPLETE, which no target takes, and IDENTIFY
+        assert!(hand.select(0, true));
+        assert_eq!(hand.phase(), Some(MESSAGE_OUT));
+        let board = &mut hand.board;
+        board.set(0x03, 0xb0);
+        board.set_all(0x88, &memory.to_le_bytes());
+        board.set_all(0x8c, &[0xff; 3]);
+        board.set_all(0x08, &[0xff; 3]);
+        let left = |board: &mut Board| {
+            let bytes = board.get_all(0x08, 3);
+            u64::from(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], 0]))
+        };
+        board.set(0x93, 0x3c);
+        let went = 0xff_ffff - left(board);
+        assert!((1..=BYTES).contains(&went), "{went} bytes by one write");
+        assert_eq!(board.get(0x94) & 0x08, 0, "not HDONE: it is under way");
+        assert_eq!(board.get(0x0b) & 0x05, 0, "nor SDONE");
+        // It goes on by itself, at the pace of a bus, whether or not it is saved on the way.
+        for n in 1..=100u64 {
+            // The count of faults is not part of the state.
+            if n % 7 == 0 && !faults {
+                board.save_restore();
+            }
+            let before = left(board);
+            board.advance(51_200);
+            let went = before - left(board);
+            assert!((1..=2 * BYTES).contains(&went), "{went} bytes in a slice");
+        }
+        assert!(0xff_ffff - left(board) > 90 * BYTES, "it goes on");
+        if faults {
+            assert_eq!(count(board, "dma_faults"), 0xff_ffff - left(board));
+        }
+        // Nothing is due for a transfer that was stopped.
+        board.set(0x93, 0);
+        let before = left(board);
+        board.advance(1_000_000);
+        assert_eq!((left(board), board.aic.next_deadline()), (before, None));
+    }
+    // A program that begins such transfers over and over, short ones and long ones.
+    for low in ["0xff", "1"] {
+        let source = format!(
+            "loop: mvi STCNT0, {low}\n mvi STCNT1, 0x03\n mvi HCNT0, {low}\n mvi HCNT1, 0x03\n mvi DFCNTRL, 0x3c\n clr DFCNTRL\n
+             inc SRAM30\n jmp loop\n"
+        );
+        let mut hand = Hand::new(Aic7870Config::default(), &[0]);
+        assert!(hand.select(0, true));
+        assert_eq!(hand.phase(), Some(MESSAGE_OUT));
+        let board = &mut hand.board;
+        board.set(0x03, 0xb0);
+        board.load(&assemble(&source).expect("our own program"));
+        board.set(0x8b, 0xff);
+        board.set(0x60, 0x10);
+        board.set(0x87, 0x02);
+        let mut most = 0;
+        for _ in 0..200 {
+            let before = count(board, "dma_faults");
+            board.advance(51_200);
+            most = most.max(count(board, "dma_faults") - before);
+        }
+        assert!((1..=2 * BYTES).contains(&most), "{most} bytes in a slice");
+    }
+}
+
+/// However long it takes and wherever it is stopped, such a transfer moves the bytes that it was told to.
+#[test]
+fn a_long_transfer_in_pieces() {
+    let mut hand = Hand::new(Aic7870Config::default(), &[0]);
+    hand.ready(0);
+    assert!(hand.select(0, true));
+    assert_eq!(hand.phase(), Some(MESSAGE_OUT));
+    let board = &mut hand.board;
+    board.poke(0x0010_0000, &[0x08; 5_000]);
+    board.poke(0x0010_0000, &[0x80]);
+    board.set(0x03, 0xb0);
+    board.set_all(0x88, &0x0010_0000u32.to_le_bytes());
+    board.set_all(0x8c, &5_000u32.to_le_bytes()[..3]);
+    board.set_all(0x08, &5_000u32.to_le_bytes()[..3]);
+    board.set(0x93, 0x3c);
+    let mut turns = 0;
+    while board.get(0x0b) & 1 == 0 {
+        // Taken away and given back: it goes on where it was.
+        let addresses = (board.get_all(0x88, 4), board.get_all(0x14, 4));
+        assert_eq!(addresses.0, addresses.1, "no byte waits in between");
+        board.set(0x93, 0x04);
+        board.advance(7_000);
+        board.save_restore();
+        board.set(0x93, 0x3c);
+        turns += 1;
+        assert!(turns < 1_000, "it comes to its end");
+    }
+    assert!(turns > 3, "{turns} turns");
+    assert_eq!((board.get_all(0x88, 4), board.get(0x94)), (0x0010_1388u32.to_le_bytes().to_vec(), 0x29));
+    board.set(0x93, 0);
+    // A byte by hand has its turn at once, whatever DMA did just before.
+    board.set(0x0c, 0x40);
+    hand.put(MESSAGE_OUT, 0x08);
+    assert_eq!(hand.carry_on(&[0; 6], &[]).status, Some(0));
 }
