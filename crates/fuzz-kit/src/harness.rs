@@ -6,88 +6,11 @@ use slotone_block::{BlockBackend, DiskClient, perform};
 use slotone_bus::mem::Memory;
 use slotone_bus::state::{StateReader, StateWriter};
 use slotone_bus::{
-    At, Cx, Device, DmaFault, InspectValue, LentId, Pin, PinLevels, Port, ResetKind, VmInstant, Window,
+    At, Cx, Device, DmaFault, InspectValue, LentId, Pin, PinLevels, Port, ResetKind, VmInstant,
 };
-use thiserror::Error;
 
 use crate::script::{Operation, Script};
-
-/// A rule of [`Device`] that was broken. (A panic is one as well, and needs no oracle.)
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum Violation {
-    /// `tick` left the deadline where it was.
-    #[error("tick at {0:?} did not move the deadline")]
-    DeadlineStuck(VmInstant),
-    /// So many ticks fell due in a short time that a guest could stop the machine with it.
-    #[error("{ticks} ticks within {nanos} ns")]
-    TickStorm {
-        /// Ticks.
-        ticks: u32,
-        /// Time they fell in.
-        nanos: u64,
-    },
-    /// One call did an unbounded amount of DMA.
-    #[error("{bytes} bytes of DMA in one call")]
-    DmaStorm {
-        /// Bytes.
-        bytes: u64,
-    },
-    /// A burst returned another number of bytes than whole elements, at least one.
-    #[error("a burst of {len} bytes in elements of {width} says that it did {done}")]
-    Burst {
-        /// Bytes offered.
-        len: usize,
-        /// Bytes of an element.
-        width: usize,
-        /// Bytes that it says were done.
-        done: usize,
-    },
-    /// `levels` and the log of line changes disagree.
-    #[error("pin {pin} is {level} by levels(), {logged} by the last line change")]
-    Levels {
-        /// The pin.
-        pin: u8,
-        /// What `levels` says.
-        level: bool,
-        /// What was logged last.
-        logged: bool,
-    },
-    /// The windows changed and the generation did not.
-    #[error("the windows changed without a new generation")]
-    Generation,
-    /// A window of no bytes, or one that leaves its address space.
-    #[error("window {0:?} is empty or leaves its space")]
-    Window(Window),
-    /// A device did not take its own state back.
-    #[error("restore of its own state failed: {0}")]
-    Restore(String),
-    /// The state read back from a restored device is another.
-    #[error("save, restore, save gives another state ({before} and {after} bytes)")]
-    State {
-        /// Bytes before.
-        before: usize,
-        /// Bytes after.
-        after: usize,
-    },
-    /// A restored device differs from the one that was saved.
-    #[error("the {0} of the restored device are not those of the one that was saved")]
-    Restored(&'static str),
-    /// A device took a state that ends too early.
-    #[error("the device took the first {at} of the {len} bytes of a state")]
-    Cut {
-        /// Bytes it was given.
-        at: usize,
-        /// Bytes of the whole state.
-        len: usize,
-    },
-    /// A device refused a state and changed nevertheless.
-    #[error("the device refused a damaged state, and changed")]
-    Refused,
-    /// Two devices that went through the same script, one of them saved and restored after every operation, do not agree.
-    #[error("a device that is saved and restored on the way goes on differently")]
-    Diverged,
-}
+use crate::violation::{Difference, StateDifference, Violation, first};
 
 /// Bytes of memory from address 0 that DMA reaches.
 const RAM: usize = 1 << 20;
@@ -100,7 +23,7 @@ const TICKS_ALL: u32 = 40_000;
 const DMA_ALL: u64 = 96 << 20;
 
 /// A quick hash: it runs after every operation, and the fuzzer watches every branch in it.
-#[derive(Default)]
+#[derive(Default, PartialEq)]
 struct Digest(u64);
 
 impl Digest {
@@ -136,6 +59,28 @@ impl Hasher for Digest {
     }
 }
 
+/// What a guest could see of one operation.
+#[derive(Default)]
+struct Seen {
+    /// Bytes that were read, or the vector of an acknowledge.
+    data: Vec<u8>,
+    /// Bytes that a burst says were done.
+    burst: usize,
+    lines: Vec<(Pin, bool)>,
+    ticks: Digest,
+    /// What DMA wrote, and where.
+    dma: Digest,
+}
+
+impl Seen {
+    /// Forgets it; the room stays.
+    fn clear(&mut self) {
+        self.data.clear();
+        self.lines.clear();
+        (self.burst, self.ticks, self.dma) = (0, Digest::default(), Digest::default());
+    }
+}
+
 struct Board {
     ram: Memory,
     lent: Vec<(LentId, Memory)>,
@@ -143,15 +88,14 @@ struct Board {
     known: u64,
     dma: u64,
     dma_all: u64,
-    /// What a guest could see of the operation: data read, lines moved, memory written.
-    seen: Digest,
+    seen: Seen,
 }
 
 impl Port for Board {
     fn line(&mut self, pin: Pin, level: bool) {
         // Repeats are nobody's business.
         if self.known >> (pin.0 & 63) & 1 == 0 || self.logged.get(pin) != level {
-            (pin.0, level).hash(&mut self.seen);
+            self.seen.lines.push((pin, level));
         }
         self.logged = self.logged.with(pin, level);
         self.known |= 1 << (pin.0 & 63);
@@ -162,11 +106,23 @@ impl Port for Board {
     }
     fn dma_write(&mut self, address: u64, data: &[u8]) -> Result<(), DmaFault> {
         self.dma += data.len() as u64;
-        (address, data).hash(&mut self.seen);
+        (address, data).hash(&mut self.seen.dma);
         self.ram.write(address, data).map_err(|_| DmaFault { address, len: data.len() })
     }
     fn lent(&mut self, id: LentId) -> Option<&mut Memory> {
         self.lent.iter_mut().find(|(i, _)| *i == id).map(|(_, m)| m)
+    }
+}
+
+impl Board {
+    /// The first address of main memory at which two boards differ.
+    fn first_difference(&self, other: &Self) -> Option<u64> {
+        let read = |ram: &Memory| {
+            let mut all = vec![0; RAM];
+            ram.read(0, &mut all).expect("all of it");
+            all
+        };
+        first(&read(&self.ram), &read(&other.ram)).map(|at| at as u64)
     }
 }
 
@@ -176,13 +132,13 @@ struct Disks<D> {
 }
 
 /// What [`Operation::Host`] does: gets the number of the event and its data.
-type Host<D> = Box<dyn FnMut(&mut D, &mut Cx<'_>, u8, &[u8])>;
+type Host<D> = Box<dyn FnMut(&mut D, &mut Cx<'_>, u8, &[u8]) + Send>;
 /// Gives a device that is about to take a state what its owner gave the old one.
-type Prepare<D> = Box<dyn Fn(&D, &mut D)>;
+type Prepare<D> = Box<dyn Fn(&D, &mut D) + Send>;
 
 /// One device under test.
 pub struct Harness<D> {
-    make: Box<dyn Fn() -> D>,
+    make: Box<dyn Fn() -> D + Send>,
     device: D,
     board: Board,
     now: VmInstant,
@@ -209,7 +165,7 @@ impl<D: Device> Harness<D> {
     ///
     /// # Panics
     /// If the host has no room for the memories the device wants lent.
-    pub fn new(make: impl Fn() -> D + 'static) -> Self {
+    pub fn new(make: impl Fn() -> D + Send + 'static) -> Self {
         let device = make();
         let lent = device.memories().iter().map(|m| (m.id, Memory::new(m.len).expect("memory for a test")));
         let board = Board {
@@ -219,7 +175,7 @@ impl<D: Device> Harness<D> {
             known: 0,
             dma: 0,
             dma_all: 0,
-            seen: Digest::default(),
+            seen: Seen::default(),
         };
         Self {
             make: Box::new(make),
@@ -233,9 +189,10 @@ impl<D: Device> Harness<D> {
         }
     }
 
-    /// Says what [`Operation::Host`] does to the device.
+    /// Says what [`Operation::Host`] does to the device. What it gives the device that is no part of the state (a disc, a cable)
+    /// must reach a restored one as well: [`Harness::with_prepare`] carries it over.
     #[must_use]
-    pub fn with_host(mut self, host: impl FnMut(&mut D, &mut Cx<'_>, u8, &[u8]) + 'static) -> Self {
+    pub fn with_host(mut self, host: impl FnMut(&mut D, &mut Cx<'_>, u8, &[u8]) + Send + 'static) -> Self {
         self.host = Some(Box::new(host));
         self
     }
@@ -243,7 +200,7 @@ impl<D: Device> Harness<D> {
     /// Says how a new device becomes one that can take the old one's state: `prepare(old, new)` puts in what is no part of the state
     /// and does not come from `make` (a disc inserted on the way).
     #[must_use]
-    pub fn with_prepare(mut self, prepare: impl Fn(&D, &mut D) + 'static) -> Self {
+    pub fn with_prepare(mut self, prepare: impl Fn(&D, &mut D) + Send + 'static) -> Self {
         self.prepare = Some(Box::new(prepare));
         self
     }
@@ -281,14 +238,13 @@ impl<D: Device> Harness<D> {
     /// difference: what it read, how the lines moved, what DMA wrote, the registers that `inspect` shows.
     ///
     /// # Errors
-    /// As [`Harness::run`]; [`Violation::Diverged`] if the two do not agree.
+    /// As [`Harness::run`]; [`Violation::Diverged`] if the two do not agree, with what it shows in.
     pub fn run_beside(&mut self, twin: &mut Self, script: &Script) -> Result<(), (usize, Violation)> {
         for (i, operation) in script.operations.iter().enumerate() {
-            let both = [&mut *self, &mut *twin].map(|it| it.step(operation).map(|()| it.digest()));
-            let [own, other] = both;
-            let same_windows = self.device.windows().1 == twin.device.windows().1;
-            if own.map_err(|v| (i, v))? != other.map_err(|v| (i, v))? || !same_windows {
-                return Err((i, Violation::Diverged));
+            self.step(operation).map_err(|v| (i, v))?;
+            twin.step(operation).map_err(|v| (i, v))?;
+            if let Some(difference) = self.difference(twin) {
+                return Err((i, Violation::Diverged(difference)));
             }
             if self.is_spent() {
                 break;
@@ -297,10 +253,13 @@ impl<D: Device> Harness<D> {
                 twin.step(&Operation::SaveRestore).map_err(|v| (i, v))?;
             }
         }
-        if saved(&self.device) != saved(&twin.device) {
-            return Err((script.operations.len().saturating_sub(1), Violation::Diverged));
+        match StateDifference::between(&saved(&self.device), &saved(&twin.device)) {
+            None => Ok(()),
+            Some(at) => {
+                let last = script.operations.len().saturating_sub(1);
+                Err((last, Violation::Diverged(Difference::State(at))))
+            }
         }
-        Ok(())
     }
 
     /// Whether the script has taken as much time as one input may.
@@ -308,20 +267,48 @@ impl<D: Device> Harness<D> {
         self.ticks > TICKS_ALL || self.board.dma_all > DMA_ALL
     }
 
-    /// Everything that could be seen of the last operation, and of the device now but for its windows.
-    fn digest(&mut self) -> u64 {
-        let mut hash = std::mem::take(&mut self.board.seen);
-        self.device.levels().0.hash(&mut hash);
-        self.device.next_deadline().hash(&mut hash);
-        self.device.inspect(&mut |name, value| match value {
-            // Counters are for people; a saved state need not have them.
-            InspectValue::Count(_) => {}
-            InspectValue::Register { value, bits } => (name, value, bits).hash(&mut hash),
-            InspectValue::Flag(flag) => (name, flag).hash(&mut hash),
-            InspectValue::Text(text) => (name, text).hash(&mut hash),
-            other => (name, format!("{other:?}")).hash(&mut hash),
-        });
-        hash.finish()
+    /// Where the last operation, or the device after it, is not what it is with the twin.
+    fn difference(&self, twin: &Self) -> Option<Difference> {
+        let (own, other) = (&self.board.seen, &twin.board.seen);
+        if let Some(at) = first(&own.data, &other.data) {
+            let (own, twin) = (own.data.get(at).copied(), other.data.get(at).copied());
+            return Some(Difference::Read { at, own, twin });
+        }
+        if own.burst != other.burst {
+            return Some(Difference::Burst { own: own.burst, twin: other.burst });
+        }
+        if let Some(at) = first(&own.lines, &other.lines) {
+            let (own, twin) = (own.lines.get(at).copied(), other.lines.get(at).copied());
+            return Some(Difference::Line { at, own, twin });
+        }
+        if own.dma != other.dma {
+            return Some(Difference::Dma { address: self.board.first_difference(&twin.board) });
+        }
+        if own.ticks != other.ticks {
+            return Some(Difference::Ticks);
+        }
+        let (levels, others) = (self.device.levels(), twin.device.levels());
+        if let Some(pin) = (0..64).map(Pin).find(|pin| levels.get(*pin) != others.get(*pin)) {
+            return Some(Difference::Level { pin: pin.0, own: levels.get(pin), twin: others.get(pin) });
+        }
+        if self.device.windows().1 != twin.device.windows().1 {
+            return Some(Difference::Windows);
+        }
+        let (own, twins) = (self.device.next_deadline(), twin.device.next_deadline());
+        if own != twins {
+            return Some(Difference::Deadline { own, twin: twins });
+        }
+        // The names and values themselves only if there is something to tell.
+        if registers_digest(&self.device) == registers_digest(&twin.device) {
+            return None;
+        }
+        let (own, twins) = (registers(&self.device), registers(&twin.device));
+        let at = first(&own, &twins)?;
+        let name = own.get(at).or(twins.get(at)).map(|(name, _)| name.clone()).unwrap_or_default();
+        let value = |of: &[(String, InspectValue)]| {
+            of.get(at).filter(|(n, _)| *n == name).map(|(_, value)| value.clone())
+        };
+        Some(Difference::Register { own: value(&own), twin: value(&twins), name })
     }
 
     /// Runs one operation.
@@ -329,13 +316,14 @@ impl<D: Device> Harness<D> {
     /// # Errors
     /// The rule that it broke.
     pub fn step(&mut self, operation: &Operation) -> Result<(), Violation> {
+        self.board.seen.clear();
         match operation {
             Operation::Read { window, offset, len } => {
                 if let Some(at) = self.place(*window, *offset) {
                     let mut data = [0; 8];
                     let data = &mut data[..usize::from(*len)];
                     self.call(|d, cx| d.read(cx, at, data))?;
-                    data.hash(&mut self.board.seen);
+                    self.board.seen.data.extend_from_slice(data);
                 }
             }
             Operation::Write { window, offset, data } => {
@@ -349,7 +337,8 @@ impl<D: Device> Harness<D> {
                     let mut data = vec![0; width * usize::from(*count).max(1)];
                     let done = self.call(|d, cx| d.read_burst(cx, at, width, &mut data))?;
                     let done = burst(data.len(), width, done)?;
-                    (done, &data[..done]).hash(&mut self.board.seen);
+                    self.board.seen.burst = done;
+                    self.board.seen.data.extend_from_slice(&data[..done]);
                 }
             }
             Operation::WriteBurst { window, offset, width, count, pattern } => {
@@ -358,7 +347,7 @@ impl<D: Device> Harness<D> {
                     let len = width * usize::from(*count).max(1);
                     let data: Vec<u8> = pattern.iter().copied().cycle().take(len).collect();
                     let done = self.call(|d, cx| d.write_burst(cx, at, width, &data))?;
-                    burst(data.len(), width, done)?.hash(&mut self.board.seen);
+                    self.board.seen.burst = burst(data.len(), width, done)?;
                 }
             }
             Operation::Advance { nanos } => self.advance(u64::from(*nanos))?,
@@ -376,7 +365,7 @@ impl<D: Device> Harness<D> {
             }
             Operation::Intack => {
                 let vector = self.call(|d, cx| d.intack(cx))?;
-                vector.hash(&mut self.board.seen);
+                self.board.seen.data.extend(vector);
             }
             Operation::Reset => {
                 self.device.reset(ResetKind::Bus);
@@ -452,7 +441,7 @@ impl<D: Device> Harness<D> {
             && !self.is_spent()
         {
             self.now = self.now.max(deadline);
-            self.now.hash(&mut self.board.seen);
+            self.now.hash(&mut self.board.seen.ticks);
             self.call(|d, cx| d.tick(cx))?;
             if self.device.next_deadline() == Some(deadline) {
                 return Err(Violation::DeadlineStuck(deadline));
@@ -480,8 +469,8 @@ impl<D: Device> Harness<D> {
         let mut fresh = self.fresh();
         fresh.restore(&mut StateReader::new(&before)).map_err(|e| Violation::Restore(e.to_string()))?;
         let after = saved(&fresh);
-        if before != after {
-            return Err(Violation::State { before: before.len(), after: after.len() });
+        if let Some(at) = StateDifference::between(&before, &after) {
+            return Err(Violation::State { before: before.len(), after: after.len(), at });
         }
         let old = std::mem::replace(&mut self.device, fresh);
         self.carry();
@@ -520,6 +509,29 @@ impl<D: Device> Harness<D> {
     }
 }
 
+/// What `inspect` shows but for counters: those are for people, a saved state need not have them.
+fn registers_digest<D: Device>(device: &D) -> Digest {
+    let mut hash = Digest::default();
+    device.inspect(&mut |name, value| match value {
+        InspectValue::Count(_) => {}
+        InspectValue::Register { value, bits } => (name, value, bits).hash(&mut hash),
+        InspectValue::Flag(flag) => (name, flag).hash(&mut hash),
+        InspectValue::Text(text) => (name, text).hash(&mut hash),
+        other => (name, format!("{other:?}")).hash(&mut hash),
+    });
+    hash
+}
+
+fn registers<D: Device>(device: &D) -> Vec<(String, InspectValue)> {
+    let mut all = Vec::new();
+    device.inspect(&mut |name, value| {
+        if !matches!(value, InspectValue::Count(_)) {
+            all.push((name.to_string(), value));
+        }
+    });
+    all
+}
+
 fn burst(len: usize, width: usize, done: usize) -> Result<usize, Violation> {
     if done == 0 || done > len || !done.is_multiple_of(width) {
         return Err(Violation::Burst { len, width, done });
@@ -553,7 +565,19 @@ impl<D: Device + DiskClient> Harness<D> {
 mod tests {
     use super::*;
     use slotone_bus::state::StateError;
-    use slotone_bus::{Generation, Inspector, WindowId};
+    use slotone_bus::{Generation, Inspector, Window, WindowId};
+
+    /// Where a count of reads shows that is not in the state.
+    #[derive(Clone, Copy, Default, PartialEq)]
+    enum Shows {
+        #[default]
+        Nowhere,
+        Data,
+        Line,
+        Dma,
+        Deadline,
+        Register,
+    }
 
     /// A timer with every mistake on a switch.
     #[derive(Default)]
@@ -563,9 +587,8 @@ mod tests {
         stuck: bool,
         silent: bool,
         forgetful: bool,
-        /// Counts reads, and does not save that.
         reads: u8,
-        counting: bool,
+        shows: Shows,
         /// Takes a part of a state that it refuses.
         hasty: bool,
     }
@@ -576,9 +599,19 @@ mod tests {
         fn windows(&self) -> (Generation, &[Window]) {
             (Generation(0), &WINDOW)
         }
-        fn read(&mut self, _: &mut Cx<'_>, _: At, data: &mut [u8]) {
-            self.reads += u8::from(self.counting);
-            data.fill(u8::from(self.out) + self.reads);
+        fn read(&mut self, cx: &mut Cx<'_>, _: At, data: &mut [u8]) {
+            self.reads += 1;
+            data.fill(u8::from(self.out));
+            match self.shows {
+                Shows::Data => data.fill(self.reads),
+                Shows::Dma => cx.dma_write(0x1234, &[self.reads]).unwrap(),
+                Shows::Line if self.reads == 2 => {
+                    cx.line(Pin(1), true);
+                    cx.line(Pin(1), false);
+                }
+                Shows::Deadline if self.reads == 2 => self.deadline = Some(cx.now() + 10),
+                _ => {}
+            }
         }
         fn write(&mut self, cx: &mut Cx<'_>, _: At, data: &[u8]) {
             self.deadline = Some(cx.now() + u64::from(data[0]) + 1);
@@ -616,10 +649,16 @@ mod tests {
             }
             Ok(())
         }
-        fn inspect(&self, _: &mut Inspector<'_>) {}
+        fn inspect(&self, out: &mut Inspector<'_>) {
+            out("OUT", InspectValue::Flag(self.out));
+            out("reads", InspectValue::Count(self.reads.into()));
+            if self.shows == Shows::Register {
+                out("READS", InspectValue::Register { value: self.reads.into(), bits: 8 });
+            }
+        }
     }
 
-    fn run(make: impl Fn() -> Timer + 'static, script: &str) -> Result<(), (usize, Violation)> {
+    fn run(make: impl Fn() -> Timer + Send + 'static, script: &str) -> Result<(), (usize, Violation)> {
         Harness::new(make).run(&script.parse().unwrap())
     }
 
@@ -632,18 +671,58 @@ mod tests {
         let silent = run(|| Timer { silent: true, ..Timer::default() }, script);
         assert!(matches!(silent, Err((2, Violation::Levels { pin: 0, .. }))));
         let forgetful = run(|| Timer { forgetful: true, ..Timer::default() }, script);
-        assert!(matches!(forgetful, Err((1, Violation::State { .. }))));
+        let Err((1, Violation::State { before: 25, after: 17, at })) = forgetful else {
+            panic!("{forgetful:?}");
+        };
+        // The length of the section (byte 11) differs first; in it, whether there is a deadline.
+        assert_eq!(at, StateDifference { at: 11, section: Some(("timer".into(), 0)) });
     }
 
     #[test]
     fn a_twin_finds_what_is_not_in_the_state() {
-        let script: Script = "r 0+0 1\nw 0+1 05\nrr 0+0 1 3".parse().unwrap();
-        let pair = |counting| {
-            let make = move || Harness::new(move || Timer { counting, ..Timer::default() });
-            make().run_beside(&mut make(), &script)
+        let pair = |shows, script: &str| {
+            let make = move || Harness::new(move || Timer { shows, ..Timer::default() });
+            make().run_beside(&mut make(), &script.parse().unwrap())
         };
-        assert_eq!(pair(false), Ok(()));
-        assert_eq!(pair(true), Err((2, Violation::Diverged)));
+        let reads = "r 0+0 1\nr 0+0 1";
+        assert_eq!(pair(Shows::Nowhere, reads), Ok(()));
+        let shown = |shows, told: &str, difference| {
+            assert_eq!(pair(shows, reads), Err((1, Violation::Diverged(difference))));
+            let (_, violation) = pair(shows, reads).unwrap_err();
+            assert!(violation.to_string().ends_with(told), "{violation}");
+        };
+        shown(
+            Shows::Data,
+            "byte 0 of what is read is 0x02, 0x01 with restores",
+            Difference::Read { at: 0, own: Some(2), twin: Some(1) },
+        );
+        shown(
+            Shows::Line,
+            "change 0 of a line is pin 1 to true, nothing with restores",
+            Difference::Line { at: 0, own: Some((Pin(1), true)), twin: None },
+        );
+        shown(
+            Shows::Dma,
+            "DMA writes something else with restores, first at 0x1234",
+            Difference::Dma { address: Some(0x1234) },
+        );
+        shown(
+            Shows::Deadline,
+            "the deadline is 10 ns, nothing with restores",
+            Difference::Deadline { own: Some(VmInstant::from_nanos(10)), twin: None },
+        );
+        let register = |value: u64| Some(InspectValue::Register { value, bits: 8 });
+        shown(
+            Shows::Register,
+            "READS is 0x02, 0x01 with restores",
+            Difference::Register { name: "READS".into(), own: register(2), twin: register(1) },
+        );
+    }
+
+    #[test]
+    fn a_harness_can_be_sent_to_a_thread() {
+        let harness = Harness::new(Timer::default).with_host(|_, _, _, _| {}).with_prepare(|_, _| {});
+        std::thread::spawn(move || harness.now()).join().unwrap();
     }
 
     #[test]

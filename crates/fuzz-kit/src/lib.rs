@@ -9,10 +9,12 @@
 mod harness;
 mod rig;
 mod script;
+mod violation;
 
-pub use harness::{Harness, Violation, assert_rules};
+pub use harness::{Harness, assert_rules};
 pub use rig::Rig;
 pub use script::{Operation, ParseError, Script};
+pub use violation::{Difference, StateDifference, Violation};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
