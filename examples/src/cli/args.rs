@@ -126,7 +126,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub(crate) exit_after: Option<f64>,
     /// Exit 0 as soon as the text has come out of serial port 1; 3 if the guest ends before
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = not_empty)]
     pub(crate) expect: Option<String>,
     /// Save the machine at the end, or at --save-at
     #[arg(long, value_name = "FILE")]
@@ -357,6 +357,10 @@ fn seconds(s: &str) -> Result<f64, String> {
         Ok(v) if v.is_finite() && (0.0..1e9).contains(&v) => Ok(v),
         _ => Err("expected a number of seconds".into()),
     }
+}
+
+fn not_empty(s: &str) -> Result<String, String> {
+    if s.is_empty() { Err("expected a text".into()) } else { Ok(s.into()) }
 }
 
 /// A date and time of the real-time clock.
