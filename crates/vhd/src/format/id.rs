@@ -1,5 +1,6 @@
 use std::fmt;
 use std::io;
+use std::str::FromStr;
 
 /// A disk's unique id: 16 raw bytes. Compared as bytes only, because products disagree on the byte order of the text form.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -39,7 +40,7 @@ impl DiskId {
     /// Reads 32 hexadecimal digits, with or without dashes and braces, in the order of the bytes.
     pub fn parse(text: &str) -> Option<Self> {
         let digits: Vec<u8> = text.bytes().filter(|b| !matches!(b, b'-' | b'{' | b'}')).collect();
-        if digits.len() != 32 {
+        if digits.len() != 32 || !digits.iter().all(u8::is_ascii_hexdigit) {
             return None;
         }
         let mut id = [0u8; 16];
@@ -47,6 +48,32 @@ impl DiskId {
             id[i] = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
         }
         Some(Self(id))
+    }
+}
+
+/// A text that is no [`DiskId`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected 32 hexadecimal digits, with or without dashes and braces, found {text:?}")]
+pub struct ParseIdError {
+    /// The text.
+    pub text: String,
+}
+
+/// As [`DiskId::parse`].
+///
+/// ```
+/// use slotone_vhd::DiskId;
+/// let id: DiskId = "b0609637-f0ea-4e3f-a081-0851b4983153".parse()?;
+/// assert_eq!(id.to_string().parse(), Ok(id));
+/// assert_eq!("{B0609637F0EA4E3FA0810851B4983153}".parse(), Ok(id));
+/// assert!("+0609637-f0ea-4e3f-a081-0851b4983153".parse::<DiskId>().is_err());
+/// # Ok::<(), slotone_vhd::format::ParseIdError>(())
+/// ```
+impl FromStr for DiskId {
+    type Err = ParseIdError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIdError> {
+        Self::parse(text).ok_or_else(|| ParseIdError { text: text.to_owned() })
     }
 }
 

@@ -14,7 +14,7 @@ pub use footer::{DiskKind, FOOTER_LEN, Footer};
 pub use geometry::{CHS_MAX_SECTORS, chs_exact_size, geometry_for};
 pub(crate) use header::check_block_size;
 pub use header::{HEADER_LEN, Header};
-pub use id::DiskId;
+pub use id::{DiskId, ParseIdError};
 pub use locator::{LOCATORS, Locator, Platform, file_url, relative_windows, to_host_path};
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
