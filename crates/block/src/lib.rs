@@ -28,7 +28,8 @@ pub mod raw;
 /// Bytes of the sector that every backend's capacity is a multiple of.
 pub const SECTOR: u64 = 512;
 
-/// Why an operation on a medium failed.
+/// Why an operation on a medium failed. The message says all there is, the host's reason included, so there is no
+/// [`source`](std::error::Error::source) to repeat it.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum BlockError {
@@ -69,7 +70,13 @@ pub enum BlockError {
     NoSpace,
     /// The host's I/O failed.
     #[error("host I/O failed: {0}")]
-    Io(#[from] std::io::Error),
+    Io(std::io::Error),
+}
+
+impl From<std::io::Error> for BlockError {
+    fn from(e: std::io::Error) -> Self {
+        Self::Io(e)
+    }
 }
 
 /// Result of an operation on a medium.

@@ -23,7 +23,8 @@ pub struct OpenMode {
     pub read_only: bool,
 }
 
-/// Why an image or device cannot be opened. Every message names the file and says what to do.
+/// Why an image or device cannot be opened. Every message names the file and says what to do, or the host's reason; there is no
+/// [`source`](std::error::Error::source) to repeat that.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum OpenError {
@@ -93,19 +94,19 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// Anything else the host says.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {reason}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
         /// The host's reason.
-        source: io::Error,
+        reason: io::Error,
     },
 }
 
 impl OpenError {
-    fn from_io(path: &Path, read_only: bool, source: io::Error) -> Self {
+    fn from_io(path: &Path, read_only: bool, reason: io::Error) -> Self {
         let path = path.to_path_buf();
-        match source.kind() {
+        match reason.kind() {
             io::ErrorKind::NotFound => Self::NotFound { path },
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
                 Self::Permission { path, read_only }
@@ -114,7 +115,7 @@ impl OpenError {
             // What O_EXCL says of a device.
             io::ErrorKind::ResourceBusy => Self::Busy { path },
             io::ErrorKind::IsADirectory => Self::NotADisk { path, found: "a folder" },
-            _ => Self::Io { path, source },
+            _ => Self::Io { path, reason },
         }
     }
 }

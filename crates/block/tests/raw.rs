@@ -34,6 +34,8 @@ fn what_is_no_disk_is_refused_with_advice() {
     assert!(matches!(error, OpenError::Empty { .. }));
     let error = said(RawDisk::open(file("odd.img", 1_000), READ), "odd.img", "padded to 1024");
     assert!(matches!(error, OpenError::Unaligned { len: 1_000, .. }));
+    let error = said(RawDisk::open(dir.path().join("empty.img/x.img"), READ), "x.img", "Not a directory");
+    assert!(matches!(error, OpenError::Io { .. }) && std::error::Error::source(&error).is_none());
     let error = said(RawDisk::open("/dev/null", READ), "/dev/null", "character device");
     assert!(matches!(error, OpenError::NotADisk { .. }));
     let locked = file("locked.img", 512);
@@ -141,7 +143,9 @@ fn a_file_cut_behind_our_back_is_an_error_not_zeros() {
     let (mut a, mut b) = ([0; 512], [0; 512]);
     let mut bufs = [IoSliceMut::new(&mut a), IoSliceMut::new(&mut b)];
     assert!(matches!(disk.read_at(512, &mut bufs), Err(BlockError::Io(_))));
-    assert!(matches!(read_exact(&disk, 8192, &mut [0; 512]), Err(BlockError::Io(_))));
+    let error = read_exact(&disk, 8192, &mut [0; 512]).unwrap_err();
+    assert!(matches!(error, BlockError::Io(_)));
+    assert!(std::error::Error::source(&error).is_none(), "the message has the reason: {error}");
 }
 
 #[test]

@@ -38,7 +38,7 @@ enum Fix {
 }
 
 /// One thing that is wrong.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Problem {
     /// How bad.
     pub severity: Severity,
@@ -52,7 +52,7 @@ pub struct Problem {
 }
 
 /// What [`check`] found.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Report {
     /// In the order of the file.
     pub problems: Vec<Problem>,
@@ -231,7 +231,7 @@ fn examine(
     }
     let mut layout = match Layout::read(&**storage, &footer, size, u64::MAX, true) {
         Ok(layout) => layout,
-        Err(ErrorKind::Io(e)) => return Err(e.into()),
+        Err(e @ ErrorKind::Io(_)) => return Err(e),
         Err(e) => {
             r.add(Severity::Error, e, Fix::None);
             return Ok((r, Some(Found { footer, tail_at, layout: None })));

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use slotone_block::BlockError;
 use thiserror::Error;
@@ -12,8 +13,9 @@ use crate::format::DiskId;
 /// Result of an operation on an image.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// What failed, and in which file.
-#[derive(Debug)]
+/// What failed, and in which file. The message says all there is, the host's reason included;
+/// [`source`](std::error::Error::source) does not repeat it.
+#[derive(Debug, Clone)]
 pub struct Error {
     path: PathBuf,
     kind: Box<ErrorKind>,
@@ -67,12 +69,12 @@ pub struct TriedParent {
 }
 
 /// What can be wrong. Offsets and sizes are bytes.
-#[derive(Debug, Error)]
+#[derive(Debug, Clone, Error)]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// The host's I/O failed.
-    #[error("{0}")]
-    Io(#[from] io::Error),
+    #[error(transparent)]
+    Io(Arc<io::Error>),
     /// Neither end of the file has the `conectix` cookie.
     #[error("not a VHD: no footer at the end and no copy of one at the beginning")]
     NotVhd,
@@ -185,7 +187,8 @@ pub enum ErrorKind {
         /// 0 to 7.
         index: usize,
     },
-    /// No file was found that can be the parent.
+    /// No file was found that can be the parent. If it was moved, [`OpenOptions::parent`](crate::OpenOptions::parent) says where it is for
+    /// this time, [`reconnect`](crate::reconnect) for good; `reconnect` with `any_id` takes a disk with another id than the child was made on.
     #[error("{}", parent_not_found(.id, .name, .tried))]
     ParentNotFound {
         /// The identifier that the parent must have.
@@ -285,10 +288,16 @@ fn parent_not_found(id: &DiskId, name: &str, tried: &[TriedParent]) -> String {
     s
 }
 
+impl From<io::Error> for ErrorKind {
+    fn from(e: io::Error) -> Self {
+        Self::Io(Arc::new(e))
+    }
+}
+
 impl From<Error> for BlockError {
     fn from(e: Error) -> Self {
         match *e.kind {
-            ErrorKind::Io(e) => io_to_block(e),
+            ErrorKind::Io(e) => io_to_block(Arc::try_unwrap(e).unwrap_or_else(|e| copied(&e))),
             ErrorKind::ReadOnly => BlockError::ReadOnly,
             ErrorKind::FileFull => BlockError::NoSpace,
             _ => BlockError::Corrupt(e.to_string()),
@@ -299,12 +308,16 @@ impl From<Error> for BlockError {
 impl From<BlockError> for ErrorKind {
     fn from(e: BlockError) -> Self {
         match e {
-            BlockError::Io(e) => ErrorKind::Io(e),
+            BlockError::Io(e) => e.into(),
             BlockError::ReadOnly => ErrorKind::ReadOnly,
-            BlockError::NoSpace => ErrorKind::Io(io::Error::from(io::ErrorKind::StorageFull)),
+            BlockError::NoSpace => io::Error::from(io::ErrorKind::StorageFull).into(),
             other => ErrorKind::Block(other.to_string()),
         }
     }
+}
+
+fn copied(e: &io::Error) -> io::Error {
+    e.raw_os_error().map_or_else(|| io::Error::new(e.kind(), e.to_string()), io::Error::from_raw_os_error)
 }
 
 pub(crate) fn io_to_block(e: io::Error) -> BlockError {

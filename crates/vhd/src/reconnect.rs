@@ -15,7 +15,8 @@ use crate::vhd::{OpenOptions, Vhd};
 /// the child takes that parent, and the content is the caller's responsibility.
 ///
 /// # Errors
-/// The parent is another disk or larger than the child, or either file is in use or cannot be written.
+/// The parent is another disk ([`ErrorKind::ParentNotFound`], which has both ids; `any_id` takes it) or larger than the child, or either
+/// file is in use or cannot be written.
 pub fn reconnect(child: impl AsRef<Path>, parent: impl AsRef<Path>, any_id: bool) -> Result<()> {
     let (child, parent) = (child.as_ref(), parent.as_ref());
     crate::undo::refuse_if_active(child)?;

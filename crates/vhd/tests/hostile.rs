@@ -374,6 +374,22 @@ fn chains_that_do_not_end() {
     }
 }
 
+/// Whoever prints a chain of errors reads each reason once.
+#[test]
+fn a_reason_is_told_once() {
+    let e = Vhd::open("/nowhere/at all/x.vhd").unwrap_err();
+    assert!(matches!(e.kind(), ErrorKind::Io(_)));
+    let said = e.to_string();
+    assert!(said.starts_with("/nowhere/at all/x.vhd: "), "{said}");
+    let below = std::iter::successors(std::error::Error::source(&e), |e| e.source()).map(ToString::to_string);
+    below.for_each(|below| assert!(!said.contains(&below), "{said}: {below}"));
+    assert_eq!(e.clone().to_string(), said);
+
+    let medium = slotone_block::BlockError::from(e);
+    assert!(medium.to_string().contains(said.split_once(": ").unwrap().1), "{medium}");
+    assert!(std::error::Error::source(&medium).is_none());
+}
+
 #[test]
 fn not_a_file() {
     let e = Vhd::open("/dev/null").unwrap_err();
