@@ -272,6 +272,7 @@ impl Board {
     pub(crate) fn before_restore(&mut self) -> Result<(), DriveBusy> {
         self.wait_for_disks()?;
         self.pool.forget();
+        self.slots.iter_mut().filter_map(|slot| slot.disk.as_mut()).for_each(DiskPort::forget_requests);
         Ok(())
     }
 
@@ -556,6 +557,7 @@ impl Board {
 
     pub(crate) fn reset_devices(&mut self, kind: ResetKind) {
         for i in 0..self.slots.len() as u16 {
+            self.pool.forget_unbegun(i);
             let slot = self.slot_mut(i);
             if let Some(disk) = &mut slot.disk {
                 disk.forget_requests();

@@ -1,10 +1,12 @@
 //! Disk controllers on the board: each with the media of its drives.
 //!
 //! With the counted clock a request is carried out at once, in the order it came, so that a run is the same every time. With the real clock so
-//! is a request to a medium that has been fast, which most are (their bytes are in the host's memory): to wait for another thread would take longer
-//! than the request. One to a medium that has been slow goes to a thread ([`crate::pool`]), and the guest runs on.
+//! is a read or write of a medium that has been fast, which most are (their bytes are in the host's memory): to wait for another thread would take longer
+//! than the request. One to a medium that has been slow or is at work, and what may take long on any host, goes to a thread ([`crate::pool`]), and the
+//! guest runs on.
 
 use std::any::Any;
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
@@ -21,33 +23,67 @@ type AsDiskClient = fn(&mut dyn Device) -> Option<&mut dyn DiskClient>;
 
 /// Nanoseconds that a fast request may take, besides one for each byte.
 const FAST: u64 = 200_000;
-/// So many fast requests after a slow one are still given to threads.
+/// At most so many requests after a slow one are given to threads before one is carried out at once again.
 const PATIENCE: u8 = 32;
+/// After so many fast ones in a row the slow ones before are forgotten.
+const FORGET: u8 = 64;
+/// Requests, and bytes of their data, that wait in the machine because enough is out to their drive; with more the controller's others wait with them.
+const MOST_WAITING: usize = 256;
+const MOST_BYTES_WAITING: usize = 32 << 20;
+
+/// How fast a drive has been with one kind of request. One slow request may be the host's scheduler; one that is followed by more, again and
+/// again, is the medium.
+#[derive(Debug, Default, Clone, Copy)]
+struct Pace {
+    /// So many are given to threads until one is carried out at once again.
+    left: u8,
+    /// What the last slow one has made of `left`.
+    level: u8,
+    /// Fast ones in a row.
+    fast: u8,
+}
+
+impl Pace {
+    fn took(&mut self, bytes: usize, nanos: u64) {
+        if nanos > FAST + bytes as u64 {
+            let level = self.level.saturating_mul(2).saturating_add(1).min(PATIENCE);
+            *self = Self { left: level, level, fast: 0 };
+        } else {
+            self.left = self.left.saturating_sub(1);
+            self.fast = self.fast.saturating_add(1);
+            if self.fast >= FORGET {
+                self.level = 0;
+            }
+        }
+    }
+}
 
 /// A drive: what is in it, and what is known of that.
 struct Drive {
     medium: Option<Arc<dyn BlockBackend>>,
-    /// For reads, writes and flushes: how many fast requests are missing until they are carried out at once again.
-    slow: [u8; 3],
+    reads: Pace,
+    writes: Pace,
 }
 
 impl Drive {
     fn new(medium: Option<Arc<dyn BlockBackend>>) -> Self {
-        Self { medium, slow: [0; 3] }
+        Self { medium, reads: Pace::default(), writes: Pace::default() }
     }
 
-    fn slow(&mut self, operation: Operation) -> &mut u8 {
-        let kind = match operation {
-            Operation::Read => 0,
-            Operation::Write { .. } | Operation::Discard { .. } => 1,
-            Operation::Flush => 2,
-        };
-        &mut self.slow[kind]
+    /// The pace of what is carried out at once while it is fast. The rest may take long on any host: it makes data durable, or works on ranges of any
+    /// length.
+    fn pace(&mut self, operation: Operation) -> Option<&mut Pace> {
+        match operation {
+            Operation::Read => Some(&mut self.reads),
+            Operation::Write { fua: false } => Some(&mut self.writes),
+            Operation::Write { fua: true } | Operation::Flush | Operation::Discard { .. } => None,
+        }
     }
 
     fn took(&mut self, operation: Operation, bytes: usize, nanos: u64) {
-        let slow = self.slow(operation);
-        *slow = if nanos > FAST + bytes as u64 { PATIENCE } else { slow.saturating_sub(1) };
+        if let Some(pace) = self.pace(operation) {
+            pace.took(bytes, nanos);
+        }
     }
 }
 
@@ -57,6 +93,8 @@ pub(crate) struct DiskPort {
     drives: Vec<Drive>,
     /// Counts resets. What was asked before the last is not answered.
     epoch: u32,
+    /// What was asked of drives to which enough is out.
+    waiting: VecDeque<Request>,
 }
 
 impl fmt::Debug for DiskPort {
@@ -72,12 +110,32 @@ impl DiskPort {
 
     pub(crate) fn forget_requests(&mut self) {
         self.epoch = self.epoch.wrapping_add(1);
+        self.waiting.clear();
     }
 
-    /// The medium of a request that is not to be carried out at once: it is slow, or an earlier request comes first.
+    /// The next request that is to be carried out now. One to a drive to which enough is out waits, and those behind it to other drives do not.
+    fn next_request(&mut self, client: &mut dyn DiskClient, full: &[u8]) -> Option<Request> {
+        if let Some(at) = self.waiting.iter().position(|r| !full.contains(&r.unit)) {
+            return self.waiting.remove(at);
+        }
+        while self.waiting.len() < MOST_WAITING
+            && self.waiting.iter().map(|r| r.data.len()).sum::<usize>() < MOST_BYTES_WAITING
+        {
+            let request = client.next_request()?;
+            if !full.contains(&request.unit) {
+                return Some(request);
+            }
+            self.waiting.push_back(request);
+        }
+        None
+    }
+
+    /// The medium of a request that is not to be carried out at once: it may be slow, or something is out to its drive. That may have to come
+    /// first, and it may hold a lock of the medium for as long as it takes.
     fn for_a_thread(&mut self, pool: &Pool, device: u16, request: &Request) -> Option<Arc<dyn BlockBackend>> {
         let drive = self.drives.get_mut(usize::from(request.unit))?;
-        let slow = *drive.slow(request.operation) > 0 || pool.must_wait(device, request);
+        let slow = drive.pace(request.operation).is_none_or(|pace| pace.left > 0)
+            || pool.is_busy((device, request.unit));
         drive.medium.clone().filter(|_| slow)
     }
 }
@@ -93,7 +151,7 @@ impl Board {
             any.downcast_mut::<T>().map(|t| t as &mut dyn DiskClient)
         };
         let drives = media.into_iter().map(Drive::new).collect();
-        self.slot_mut(id.0).disk = Some(DiskPort { client, drives, epoch: 0 });
+        self.slot_mut(id.0).disk = Some(DiskPort { client, drives, epoch: 0, waiting: VecDeque::new() });
         self.carry_disk_requests(id.0);
     }
 
@@ -131,13 +189,7 @@ impl Board {
         let slot = &mut slots[usize::from(index)];
         let (Some(disk), Some(device)) = (&mut slot.disk, slot.device.as_deref_mut()) else { return };
         let Some(client) = (disk.client)(device) else { return };
-        loop {
-            if pool.is_full() {
-                // The rest stays where it is until something was done.
-                pool.kept = true;
-                break;
-            }
-            let Some(mut request) = client.next_request() else { break };
+        while let Some(mut request) = disk.next_request(client, &pool.full(index)) {
             let bytes = request.data.len();
             stats.disk_requests += 1;
             stats.disk_bytes += bytes as u64;
@@ -157,6 +209,8 @@ impl Board {
                 drive.took(operation, bytes, started.elapsed().as_nanos() as u64);
             }
         }
+        // Until something was done.
+        pool.kept |= !disk.waiting.is_empty();
         self.update_deadline(index);
     }
 
@@ -180,5 +234,43 @@ impl Board {
         if std::mem::take(&mut self.pool.kept) {
             (0..self.slots.len() as u16).for_each(|index| self.carry_disk_requests(index));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_slow_request_among_fast_ones_sends_one_more_to_a_thread() {
+        let mut pace = Pace::default();
+        for _ in 0..3 {
+            pace.took(512, 10 * FAST);
+            assert_eq!(pace.left, 1);
+            for _ in 0..FORGET {
+                pace.took(512, 1_000);
+            }
+            assert_eq!(pace.left, 0);
+        }
+        // A long one may take its nanosecond a byte.
+        pace.took(1 << 20, FAST + (1 << 20));
+        assert_eq!(pace.left, 0);
+    }
+
+    #[test]
+    fn slow_ones_that_come_again_are_given_to_threads_more_and_more() {
+        let mut pace = Pace::default();
+        let left = [1, 3, 7, 15, 31, PATIENCE, PATIENCE];
+        for left in left {
+            pace.took(512, 10 * FAST);
+            assert_eq!(pace.left, left);
+        }
+        // Every fourth is slow: of these hardly any is carried out at once.
+        let mut at_once = 0;
+        for n in 0..400 {
+            at_once += u32::from(pace.left == 0 && n % 4 == 0);
+            pace.took(512, if n % 4 == 0 { 10 * FAST } else { 1_000 });
+        }
+        assert_eq!(at_once, 0);
     }
 }

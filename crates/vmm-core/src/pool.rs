@@ -1,7 +1,7 @@
 //! Threads that carry out requests of slow media, so that the machine runs on meanwhile.
 //!
 //! Requests of one drive that touch the same bytes are carried out in the order they came, unless both only read; a flush waits for every earlier
-//! write of its drive. All others go at once, as far as there are threads.
+//! write of its drive. All others go at once, as far as there are threads; a drive whose medium hangs takes neither all threads nor the room of others.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -16,13 +16,15 @@ use slotone_block::{BlockBackend, Completion, Operation, Outcome, Request, perfo
 use crate::host_time::clock;
 use crate::network::Doorbell;
 
-/// Threads of one machine at most.
+/// Threads of one machine at most, besides one for each drive that none of them serves.
 const MOST_THREADS: usize = 16;
+/// Requests of one drive that are carried out at once.
+const MOST_OF_A_DRIVE: usize = 8;
 /// How long is waited for media: as long as Linux waits for a command.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Requests, and bytes of their data, with which no more is taken; a guest that gives up what it asked for, again and again, comes to this.
-const MOST_REQUESTS: usize = 1024;
-const MOST_BYTES: usize = 128 << 20;
+/// Requests, and bytes of their data, with which no more is taken for a drive; a guest that gives up what it asked for, again and again, comes to this.
+const MOST_REQUESTS: usize = 256;
+const MOST_BYTES: usize = 4 << 20;
 
 /// A drive: its controller and its unit there.
 pub(crate) type Lane = (u16, u8);
@@ -101,57 +103,97 @@ struct Entry {
     ready: bool,
 }
 
+/// What is out to one drive.
+#[derive(Debug, Default)]
+struct Queue {
+    /// In the order it came.
+    entries: Vec<Entry>,
+    /// What a thread may take, in this order.
+    ready: VecDeque<u64>,
+    /// How many threads are at it.
+    begun: usize,
+    bytes: usize,
+}
+
+impl Queue {
+    fn is_full(&self) -> bool {
+        self.entries.len() >= MOST_REQUESTS || self.bytes >= MOST_BYTES
+    }
+
+    /// Something is ready, and no thread is at it.
+    fn starves(&self) -> bool {
+        self.begun == 0 && !self.ready.is_empty()
+    }
+
+    /// So many may be begun, as far as it is the drive's own matter.
+    fn room(&self) -> usize {
+        self.ready.len().min(MOST_OF_A_DRIVE - self.begun.min(MOST_OF_A_DRIVE))
+    }
+}
+
 #[derive(Default)]
 struct State {
-    /// What is out, in the order it came, by drive.
-    lanes: BTreeMap<Lane, Vec<Entry>>,
-    /// What a thread may take, in this order.
-    ready: VecDeque<(Lane, u64)>,
+    /// What is out, by drive; a drive with nothing out is not there.
+    lanes: BTreeMap<Lane, Queue>,
     next: u64,
-    requests: usize,
-    bytes: usize,
     done: Vec<Done>,
-    /// Threads with nothing to do.
+    threads: Vec<JoinHandle<()>>,
+    /// Of these, those with nothing to do, or that have only been started.
     idle: usize,
     stop: bool,
     doorbell: Option<Doorbell>,
 }
 
 impl State {
-    fn must_wait(&self, lane: Lane, effect: Effect) -> bool {
-        self.lanes.get(&lane).is_some_and(|out| out.iter().any(|e| effect.after(e.effect)))
-    }
-
     fn add(&mut self, job: Job) {
-        let (lane, effect) = (job.lane(), Effect::of(&job.request));
-        let (number, bytes, ready) = (self.next, job.request.data.len(), !self.must_wait(lane, effect));
+        let (effect, bytes, number) = (Effect::of(&job.request), job.request.data.len(), self.next);
         self.next += 1;
-        self.requests += 1;
-        self.bytes += bytes;
-        self.lanes.entry(lane).or_default().push(Entry { number, effect, bytes, job: Some(job), ready });
+        let queue = self.lanes.entry(job.lane()).or_default();
+        let ready = !queue.entries.iter().any(|e| effect.after(e.effect));
+        queue.entries.push(Entry { number, effect, bytes, job: Some(job), ready });
+        queue.bytes += bytes;
         if ready {
-            self.ready.push_back((lane, number));
+            queue.ready.push_back(number);
         }
     }
 
+    /// Begins a request: of a drive with none begun, as the others' may hang, or else the one that came first.
     fn take(&mut self) -> Option<(u64, Job)> {
-        let (lane, number) = self.ready.pop_front()?;
-        let job = self.lanes.get_mut(&lane)?.iter_mut().find(|e| e.number == number)?.job.take()?;
+        let room = self.busy() < MOST_THREADS;
+        let may = |queue: &&mut Queue| queue.starves() || room && queue.room() > 0;
+        let first = |queue: &&mut Queue| (queue.begun > 0, queue.ready.front().copied());
+        let queue = self.lanes.values_mut().filter(may).min_by_key(first)?;
+        let number = queue.ready.pop_front()?;
+        let job = queue.entries.iter_mut().find(|e| e.number == number)?.job.take()?;
+        queue.begun += 1;
         Some((number, job))
+    }
+
+    /// Threads at work.
+    fn busy(&self) -> usize {
+        self.lanes.values().map(|queue| queue.begun).sum()
+    }
+
+    /// So many requests could be begun now. Media that hang must not hold the others: each drive may have one begun whatever others do.
+    fn room(&self) -> usize {
+        let room: usize = self.lanes.values().map(Queue::room).sum();
+        let starving = self.lanes.values().filter(|queue| queue.starves()).count();
+        room.min(MOST_THREADS.saturating_sub(self.busy())).max(starving)
     }
 
     /// A request is over: those that waited for nothing else may go.
     fn finish(&mut self, lane: Lane, number: u64) {
-        let Some(out) = self.lanes.get_mut(&lane) else { return };
+        let Some(queue) = self.lanes.get_mut(&lane) else { return };
+        let out = &mut queue.entries;
         if let Some(at) = out.iter().position(|e| e.number == number) {
-            self.requests -= 1;
-            self.bytes -= out.remove(at).bytes;
+            queue.begun -= 1;
+            queue.bytes -= out.remove(at).bytes;
         }
         for i in 0..out.len() {
             let effect = out[i].effect;
             if !out[i].ready && !out[..i].iter().any(|e| effect.after(e.effect)) {
                 out[i].ready = true;
-                self.ready.push_back((lane, out[i].number));
+                queue.ready.push_back(out[i].number);
             }
         }
         if out.is_empty() {
@@ -159,13 +201,20 @@ impl State {
         }
     }
 
-    /// Forgets what no thread has begun.
-    fn drop_unbegun(&mut self) {
-        self.ready.clear();
-        self.lanes.values_mut().for_each(|out| out.retain(|e| e.job.is_none()));
-        self.lanes.retain(|_, out| !out.is_empty());
-        self.requests = self.lanes.values().map(Vec::len).sum();
-        self.bytes = self.lanes.values().flatten().map(|e| e.bytes).sum();
+    /// Forgets what no thread has begun of a controller, or of all; how many these were.
+    fn drop_unbegun(&mut self, device: Option<u16>) -> usize {
+        let mut dropped = 0;
+        self.lanes.retain(|lane, queue| {
+            if device.is_none_or(|device| device == lane.0) {
+                queue.ready.clear();
+                let before = queue.entries.len();
+                queue.entries.retain(|e| e.job.is_none());
+                queue.bytes = queue.entries.iter().map(|e| e.bytes).sum();
+                dropped += before - queue.entries.len();
+            }
+            !queue.entries.is_empty()
+        });
+        dropped
     }
 }
 
@@ -186,10 +235,27 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Starts a thread if there is more to do than threads to do it.
+    fn staff(self: &Arc<Self>, state: &mut State) -> std::io::Result<()> {
+        if state.room() > state.idle {
+            self.start_thread(state)?;
+        }
+        Ok(())
+    }
+
+    fn start_thread(self: &Arc<Self>, state: &mut State) -> std::io::Result<()> {
+        let shared = Arc::clone(self);
+        let name = format!("disks {}", state.threads.len());
+        state.threads.push(std::thread::Builder::new().name(name).spawn(move || shared.work())?);
+        state.idle += 1;
+        Ok(())
+    }
+
     /// A thread's life.
-    fn work(&self) {
+    fn work(self: &Arc<Self>) {
         let mut since = clock();
         let mut state = self.lock();
+        state.idle -= 1;
         loop {
             if state.stop {
                 return;
@@ -201,6 +267,11 @@ impl Shared {
                 since = clock();
                 continue;
             };
+            if state.room() > 0 {
+                // Another has its turn; if the host gives no thread, it has to wait for one of those there are.
+                let _ = self.staff(&mut state);
+                self.work.notify_one();
+            }
             drop(state);
             let lane = job.lane();
             let mut done = carry_out(job);
@@ -209,10 +280,6 @@ impl Shared {
             state = self.lock();
             state.finish(lane, number);
             state.done.push(done);
-            if state.ready.len() > 1 {
-                // This thread takes one of those that waited for the request.
-                self.work.notify_all();
-            }
             let doorbell = state.doorbell.clone().filter(|_| !self.called.swap(true, Ordering::SeqCst));
             drop(state);
             self.over.notify_all();
@@ -240,7 +307,6 @@ fn carry_out(job: Job) -> Done {
 /// forgets the rest, which nobody was told to be done. A thread whose medium does not answer is left to it: it ends when the medium does answer.
 pub(crate) struct Pool {
     shared: Arc<Shared>,
-    threads: Vec<JoinHandle<()>>,
     /// Requests that were taken and not given back.
     out: usize,
     /// How long is waited for media.
@@ -251,7 +317,7 @@ pub(crate) struct Pool {
 
 impl Default for Pool {
     fn default() -> Self {
-        Self { shared: Arc::default(), threads: Vec::new(), out: 0, patience: PATIENCE, kept: false }
+        Self { shared: Arc::default(), out: 0, patience: PATIENCE, kept: false }
     }
 }
 
@@ -271,17 +337,19 @@ impl Pool {
         self.out
     }
 
-    /// Whether an earlier request, which is not over, must be over before this one.
-    pub(crate) fn must_wait(&self, device: u16, request: &Request) -> bool {
-        self.out > 0 && self.shared.lock().must_wait((device, request.unit), Effect::of(request))
+    /// Whether something is out to a drive.
+    pub(crate) fn is_busy(&self, lane: Lane) -> bool {
+        self.out > 0 && self.shared.lock().lanes.contains_key(&lane)
     }
 
-    /// So much is out that no more is to be taken.
-    pub(crate) fn is_full(&self) -> bool {
-        self.out > 0 && {
-            let state = self.shared.lock();
-            state.requests >= MOST_REQUESTS || state.bytes >= MOST_BYTES
+    /// The drives of a controller of which no more is to be taken, so much is out to them.
+    pub(crate) fn full(&self, device: u16) -> Vec<u8> {
+        if self.out == 0 {
+            return Vec::new();
         }
+        let state = self.shared.lock();
+        let queues = state.lanes.range((device, 0)..=(device, u8::MAX));
+        queues.filter(|(_, queue)| queue.is_full()).map(|(lane, _)| lane.1).collect()
     }
 
     /// Takes a request.
@@ -290,16 +358,12 @@ impl Pool {
     /// The request back if the host has no thread to give.
     pub(crate) fn submit(&mut self, job: Job) -> Result<(), Job> {
         let mut state = self.shared.lock();
-        if state.idle <= state.ready.len() && self.threads.len() < MOST_THREADS {
-            let shared = Arc::clone(&self.shared);
-            let name = format!("disks {}", self.threads.len());
-            match std::thread::Builder::new().name(name).spawn(move || shared.work()) {
-                Ok(thread) => self.threads.push(thread),
-                Err(_) if self.threads.is_empty() => return Err(job),
-                Err(_) => {}
-            }
+        if state.threads.is_empty() && self.shared.start_thread(&mut state).is_err() {
+            return Err(job);
         }
         state.add(job);
+        // One more if the host gives it.
+        let _ = self.shared.staff(&mut state);
         drop(state);
         self.out += 1;
         self.shared.work.notify_one();
@@ -349,6 +413,14 @@ impl Pool {
         Ok(())
     }
 
+    /// Forgets what no thread has begun for a controller.
+    pub(crate) fn forget_unbegun(&mut self, device: u16) {
+        if self.out > 0 {
+            self.out -= self.shared.lock().drop_unbegun(Some(device));
+            self.shared.over.notify_all();
+        }
+    }
+
     /// Nobody hears of what was done; nothing is out.
     pub(crate) fn forget(&mut self) {
         let mut state = self.shared.lock();
@@ -363,13 +435,14 @@ impl Drop for Pool {
     fn drop(&mut self) {
         {
             let mut state = self.shared.lock();
-            state.drop_unbegun();
+            state.drop_unbegun(None);
             state.stop = true;
             state.doorbell = None;
         }
         self.shared.work.notify_all();
         let answered = self.wait().is_ok();
-        for thread in self.threads.drain(..).filter(|thread| answered || thread.is_finished()) {
+        let threads = std::mem::take(&mut self.shared.lock().threads);
+        for thread in threads.into_iter().filter(|thread| answered || thread.is_finished()) {
             // It has caught every panic.
             let _ = thread.join();
         }

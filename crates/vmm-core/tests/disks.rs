@@ -167,8 +167,11 @@ impl Gate {
     fn pass(&self, op: Op) {
         let mut state = self.state.lock().unwrap();
         if !state.shut {
+            let fast = state.fast;
             drop(state);
-            std::thread::sleep(Duration::from_millis(1));
+            if !fast {
+                std::thread::sleep(Duration::from_millis(1));
+            }
             return;
         }
         state.entered.push(op);
@@ -231,8 +234,24 @@ struct Bench {
 }
 
 impl Bench {
-    /// A machine with a controller and so many drives, which have been slow already.
+    /// A machine with a controller and so many drives, which have been slow already and are shut.
     fn new(drives: usize, clock: ClockMode) -> Self {
+        let mut this = Self::open(drives, clock);
+        for unit in 0..drives as u8 {
+            for operation in [Operation::Read, Operation::Write { fua: false }] {
+                this.ask(unit, operation, 0, vec![0; 512]);
+            }
+        }
+        let done = this.take_done();
+        assert_eq!(done.len(), 2 * drives, "what is slow for the first time is carried out at once");
+        for gate in &this.gates {
+            gate.state.lock().unwrap().shut = true;
+        }
+        this
+    }
+
+    /// The same, of whose drives nothing is known and which are open.
+    fn open(drives: usize, clock: ClockMode) -> Self {
         let config = VirtualServer2005 { memory_mib: 4, clock, ..VirtualServer2005::new() };
         let mut builder = virtual_server_2005(&config).unwrap();
         let id = builder.add("controller", Controller::new()).unwrap();
@@ -242,16 +261,7 @@ impl Bench {
         let mut machine = builder.build().unwrap();
         let remote = machine.remote();
         machine.with(id, |c: &mut Controller, _| c.remote = Some(remote));
-        let mut this = Self { machine, id, gates };
-        for unit in 0..drives as u8 {
-            for operation in [Operation::Read, Operation::Write { fua: false }, Operation::Flush] {
-                this.ask(unit, operation, 0, vec![0; 512]);
-            }
-            this.gates[usize::from(unit)].state.lock().unwrap().shut = true;
-        }
-        let done = this.take_done();
-        assert_eq!(done.len(), 3 * drives, "what is slow for the first time is carried out at once");
-        this
+        Self { machine, id, gates }
     }
 
     fn ask(&mut self, unit: u8, operation: Operation, offset: u64, data: Vec<u8>) -> u64 {
@@ -360,31 +370,61 @@ fn what_overlaps_stays_in_order_and_a_flush_waits_for_writes() {
     assert_eq!(done[at(behind)].data, [2; 512]);
 }
 
-/// A medium is slow for what it was slow for: here a write is out, and a fast read of the same bytes still comes after it.
+/// A medium is slow for what it was slow for. As long as something slow is out, what would be fast goes to a thread as well, for the medium may hold a
+/// lock; and it comes after what it overlaps.
 #[test]
-fn a_fast_request_does_not_overtake_a_slow_one_of_its_bytes() {
-    let mut b = Bench::new(1, ClockMode::Real);
+fn what_is_fast_is_not_carried_out_at_once_while_something_slow_is_out() {
+    let mut b = Bench::open(1, ClockMode::Real);
+    let gate = Arc::clone(&b.gates[0]);
+    b.read(0, 512);
+    assert_eq!(b.take_done().len(), 1);
+    gate.state.lock().unwrap().shut = true;
+    b.read(0, 1024);
+    gate.entered(1);
+    // The first writes: nothing is known of them. Here they return although the gate is shut.
     b.write(0, 1024, 7, 512);
-    b.gates[0].entered(1);
-    b.gates[0].state.lock().unwrap().fast = true;
-    // Reads of other bytes become fast, and are then carried out in the call that asks for them.
+    b.write(0, 8192, 8, 512);
+    let before = b.machine.retired();
+    b.run_some();
+    assert!(b.machine.retired() > before);
+    assert_eq!(gate.entered(2)[1], ('w', 8192), "the other write waits for the read");
+    gate.let_go(&[('w', 8192), ('r', 1024)]);
+    gate.entered(3);
+    gate.let_go(&[('w', 1024)]);
+    b.run_for(3);
+    assert_eq!(b.take_done().iter().find(|d| d.data.len() == 512 && d.id == 2).unwrap().data, [0; 512]);
+
+    // Once nothing is out, and requests are fast again, they are carried out in the call that asks for them.
+    {
+        let mut state = gate.state.lock().unwrap();
+        (state.fast, state.shut) = (true, false);
+    }
     let began = Instant::now();
     loop {
-        b.gates[0].let_go(&[('r', 512)]);
-        b.read(0, 512);
+        b.read(0, 1024);
         if b.take_done().len() == 1 {
             break;
         }
         b.run_for(1);
-        b.take_done();
+        assert_eq!(b.take_done()[0].data, [7; 512]);
         assert!(began.elapsed() < PATIENCE);
     }
-    b.gates[0].let_go(&[('r', 1024)]);
-    b.read(0, 1024);
-    assert!(b.take_done().is_empty());
-    b.gates[0].let_go(&[('w', 1024)]);
-    b.run_for(2);
-    assert_eq!(b.take_done()[1].data, [7; 512]);
+}
+
+/// What makes data durable, or works on ranges of any length, may take long on any host.
+#[test]
+fn flushes_and_discards_never_hold_the_machine() {
+    let mut b = Bench::open(2, ClockMode::Real);
+    b.gates.iter().for_each(|g| g.state.lock().unwrap().shut = true);
+    b.ask(0, Operation::Flush, 0, Vec::new());
+    b.ask(1, Operation::Write { fua: true }, 512, vec![1; 512]);
+    b.run_some();
+    b.gates[0].entered(1);
+    b.gates[1].entered(1);
+    b.ask(0, Operation::Discard { len: 512 }, 0, Vec::new());
+    b.gates[0].let_go(&[('f', 0)]);
+    b.gates[1].let_go(&[('w', 512)]);
+    b.run_for(3);
 }
 
 #[test]
@@ -610,7 +650,7 @@ fn more_requests_than_are_taken_stay_in_their_controller_and_the_machine_runs() 
         b.read(0, 512 * n);
     }
     let out = b.controller().out.len();
-    assert!((1_000..MANY as usize).contains(&out), "{out}");
+    assert!((256..MANY as usize / 2).contains(&out), "{out}");
     let before = b.machine.retired();
     b.run_some();
     assert!(b.machine.retired() > before);
@@ -618,6 +658,35 @@ fn more_requests_than_are_taken_stay_in_their_controller_and_the_machine_runs() 
     b.gates[0].let_go(&all);
     b.run_for(MANY as usize);
     assert!(b.controller().asked.is_empty() && b.controller().unknown == 0);
+}
+
+/// Three drives hang with all they are given, by number or by bytes, and the fourth answers as before.
+#[test]
+fn drives_that_hang_stop_no_other() {
+    let mut b = Bench::new(4, ClockMode::Real);
+    for n in 0..300 {
+        b.read(0, 512 * n);
+    }
+    for n in 0..60 {
+        b.write(1, 1024 * n, 1, 256 << 10);
+        b.ask(2, Operation::Read, 0, vec![0; 128 << 10]);
+    }
+    for n in 1..=20 {
+        b.read(3, 512 * n);
+        b.write(3, 1024 * n, n as u8, 512);
+        b.gates[3].let_go(&[('r', 512 * n), ('w', 1024 * n)]);
+        b.run_for(2);
+        assert!(b.take_done().iter().all(|d| d.outcome == Outcome::Done));
+    }
+    assert_eq!(b.gates[0].entered(8).len(), 8, "no drive takes all threads");
+    // A guest that resets what does not answer can ask again; what was begun is still being carried out.
+    b.machine.reset();
+    assert_eq!(b.controller().out.len(), 0);
+    b.read(0, 1 << 19);
+    b.gates[0].let_go(&(0..8).map(|n| ('r', 512 * n)).chain([('r', 1 << 19)]).collect::<Vec<Op>>());
+    b.run_for(1);
+    assert_eq!(b.gates[0].entered(9)[8], ('r', 1 << 19));
+    b.machine.set_patience(Duration::ZERO);
 }
 
 #[test]
