@@ -32,16 +32,18 @@ mod stage {
 fn candidates(firmware: &Firmware, bus: &mut dyn Initiator) -> Vec<u8> {
     let disks = drives::numbered(bus, Kind::Disk);
     let cds = drives::numbered(bus, Kind::Cd).len() as u8;
+    let scsi_too = firmware.boot_order.contains(&BootDevice::Scsi);
+    let number = |index: usize| FIRST_DISK + index as u8;
     let mut out = Vec::new();
     for device in &firmware.boot_order {
         match device {
             BootDevice::Cd => out.extend((0..cds).map(|i| FIRST_CD + i)),
-            // Only the first disk, whatever it hangs on: boot sectors expect to be drive 80h.
-            BootDevice::HardDisk => out.extend(disks.first().map(|_| FIRST_DISK)),
-            BootDevice::Scsi => {
-                let first = disks.iter().position(|disk| disk.scsi.is_some());
-                out.extend(first.map(|index| FIRST_DISK + index as u8));
+            // Only the first disk of a kind: boot sectors expect a low number. Without SCSI disks in the order whatever is first.
+            BootDevice::HardDisk => {
+                let wanted = |disk: &Drive| !scsi_too || disk.scsi.is_none();
+                out.extend(disks.iter().position(wanted).map(number));
             }
+            BootDevice::Scsi => out.extend(disks.iter().position(|disk| disk.scsi.is_some()).map(number)),
             BootDevice::Floppy => {}
         }
     }

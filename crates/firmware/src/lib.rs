@@ -60,7 +60,7 @@ pub enum BootDevice {
     Cd,
     /// Diskette drive A.
     Floppy,
-    /// The first hard disk, drive 80h: IDE, or SCSI where there is no IDE disk.
+    /// The first hard disk, drive 80h: IDE, or SCSI where there is no IDE disk. With [`BootDevice::Scsi`] in the order as well, the first IDE disk.
     HardDisk,
     /// The first SCSI disk. Before [`BootDevice::HardDisk`] in the order (or without it), SCSI disks are numbered first, so that this one is
     /// drive 80h.

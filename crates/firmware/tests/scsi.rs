@@ -228,6 +228,27 @@ fn an_ide_disk_that_gives_up_is_followed_by_the_scsi_disk() {
     assert_eq!((r.ip, r.edx, sector(&mock, 0x7C00).1), (0x7C00, 0x81, 6));
 }
 
+#[test]
+fn a_scsi_disk_that_gives_up_is_followed_by_the_ide_disk() {
+    let adapters = vec![Scsi::new(SLOT, vec![(0, Unit::Disk(MemoryDisk::new(64 << 20)))])];
+    let mut mock = with_adapters(adapters, |mock| {
+        mock.firmware.boot_order = vec![BootDevice::Scsi, BootDevice::HardDisk];
+        let mut ide = Disk::new(40_320);
+        let mut first = ide.sector(0);
+        first[100] = 0x1D;
+        first[510..].copy_from_slice(&[0x55, 0xAA]);
+        ide.write(0, first);
+        mock.ide[0] = Ide::with_disk(ide);
+    });
+    let r = mock.ax(0x19, 0);
+    assert_eq!((r.ip, r.edx, sector(&mock, 0x7C00).1), (0x7C00, 0x81, 0x1D));
+    // Nothing else is left, and no disk is tried twice.
+    mock.memory[0x41C] = 0x20;
+    assert_eq!(mock.ax(0x18, 0).cs, 0xF000);
+    let tried = |rows: Vec<String>| rows.iter().filter(|row| row.ends_with("not bootable")).count();
+    assert_eq!(tried(screen(&mock)), 1);
+}
+
 /// A bootable disc: boot record, catalog at 30, image of 8 512-byte units at 40.
 fn bootable() -> Vec<u8> {
     let mut d = vec![0u8; 64 * 2048];
