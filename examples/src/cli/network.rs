@@ -5,7 +5,7 @@ use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::BufWriter;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::{Arc, Mutex};
 
@@ -71,10 +71,20 @@ pub(crate) fn addresses(args: &Args) -> Vec<MacAddress> {
     if args.clock == ClockArg::Real {
         // Two machines with different disks are to differ; a counted run is to be the same run anywhere.
         let mut hasher = DefaultHasher::new();
-        args.hda.as_ref().map(|disk| std::fs::canonicalize(&disk.path).ok()).hash(&mut hasher);
+        first_medium(args).map(|path| std::fs::canonicalize(path).ok()).hash(&mut hasher);
         seed ^= hasher.finish();
     }
     args.nic.iter().zip(0..).map(|(nic, i)| nic.mac.unwrap_or_else(|| mac::from_seed(seed, i))).collect()
+}
+
+/// What makes this machine another than the next: its first disk, IDE before SCSI, else its first disc.
+fn first_medium(args: &Args) -> Option<&Path> {
+    let ide = [&args.hda, &args.hdb, &args.hdc, &args.hdd].into_iter().flatten().map(|disk| &disk.path);
+    let mut scsi: Vec<_> = args.scsi.iter().collect();
+    scsi.sort_by_key(|unit| (unit.adapter, unit.id));
+    let (discs, disks): (Vec<_>, Vec<_>) = scsi.into_iter().partition(|unit| unit.cdrom);
+    let discs = args.cdrom.iter().map(|cd| &cd.path).chain(discs.into_iter().map(|unit| &unit.path));
+    ide.chain(disks.into_iter().map(|unit| &unit.path)).chain(discs).next().map(PathBuf::as_path)
 }
 
 /// A capture file, shared with the port that fills it.
@@ -290,4 +300,41 @@ fn faults(args: &Args, card: &str) -> Result<Option<Faults>, Failure> {
     let mut kinds = args.fault.iter().filter(|f| f.device == card).filter_map(|f| f.kind.as_deref());
     let Some(kind) = kinds.rfind(|kind| *kind != "dead") else { return Ok(None) };
     kind.parse().map(Some).map_err(|e| Failure::usage(format!("--fault {card}={e}, or dead")))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    fn addresses_of(more: &[&str]) -> Vec<MacAddress> {
+        addresses(&Args::try_parse_from([&["vs", "--nic", "none", "--nic", "none"], more].concat()).unwrap())
+    }
+
+    #[test]
+    fn machines_with_different_media_have_different_addresses() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, []).unwrap();
+            path.into_os_string().into_string().unwrap()
+        };
+        let (a, b) = (file("a"), file("b"));
+        let at = |place: &str, path: &str| format!("{place}={path}");
+        for flag in ["--hda", "--hdb", "--hdc", "--hdd", "--cdrom"] {
+            assert_ne!(addresses_of(&[flag, &a]), addresses_of(&[flag, &b]), "{flag}");
+        }
+        for (scsi, other) in [(at("0:1", &a), at("0:1", &b)), (at("0:1", &a) + ",cdrom", at("0:1", &b) + ",cdrom")] {
+            assert_ne!(addresses_of(&["--scsi", &scsi]), addresses_of(&["--scsi", &other]), "{scsi}");
+        }
+        // The first disk decides, by its place.
+        let two = addresses_of(&["--scsi", &at("1:0", &b), "--scsi", &at("0:6", &a)]);
+        assert_eq!(two, addresses_of(&["--scsi", &at("0:6", &a)]));
+        assert_eq!(two, addresses_of(&["--hda", &a, "--scsi", &at("0:0", &b)]));
+        assert_eq!(two, addresses_of(&["--cdrom", &b, "--hdb", &a]));
+        // A counted run is the same run anywhere.
+        let counted = |path: &str| addresses_of(&["--clock", "counted", "--scsi", &at("0:0", path)]);
+        assert_eq!(counted(&a), counted(&b));
+    }
 }
