@@ -32,6 +32,7 @@ use super::failure::Failure;
 use super::network::Networks;
 use super::screen::Screen;
 use super::session::{End, Session};
+use super::signals::Signals;
 use super::{fault, run};
 
 /// The boot disk: `examples/demo` has its source.
@@ -68,7 +69,7 @@ const LIMIT: f64 = 60.0;
 const HOST_PATIENCE: [Duration; 2] = [Duration::from_secs(15), Duration::from_secs(8)];
 
 /// Runs the demonstration and returns the exit status.
-pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
+pub(crate) fn run(args: &Args, signals: &Signals) -> Result<u8, Failure> {
     let folder = tempfile::Builder::new().prefix("slotone-demonstration-").tempdir()?;
     let boot = CreateOptions::dynamic(BOOT_DISK).create(folder.path().join("boot.vhd"))?;
     let work = CreateOptions::dynamic(WORK_DISK).create(folder.path().join("work.vhd"))?;
@@ -106,7 +107,7 @@ pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
     plug(&mut builder, &config.nics, args)?;
     let mut machine = builder.build()?;
     machine.measure_host_time(args.stats);
-    let mut session = Session::new(machine, &args.serial)?;
+    let mut session = Session::new(machine, &args.serial, signals)?;
     session.transcript = Some(Vec::new());
     if let Some(text) = &args.expect {
         session.expect(text);
@@ -118,6 +119,9 @@ pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
     }
 
     let end = watch(&mut session, args)?;
+    if let Ending::Run(End::Signal(signal)) = end {
+        return Ok(run::killed_by(signal));
+    }
     if let (Some(path), None) = (&args.save, args.save_at) {
         session.save(path)?;
     }
@@ -233,7 +237,7 @@ fn how(end: Ending) -> String {
         }
         Ending::Run(End::Machine(RunExit::PowerOff)) => "switched off too early".into(),
         Ending::Run(End::Machine(_)) => "halted for good".into(),
-        Ending::Run(End::Expected | End::TimeUp) | Ending::Stuck => "stuck".into(),
+        Ending::Run(End::Expected | End::TimeUp | End::Signal(_)) | Ending::Stuck => "stuck".into(),
     }
 }
 

@@ -10,6 +10,7 @@ mod network;
 mod run;
 mod screen;
 mod session;
+mod signals;
 mod threads;
 
 use std::process::ExitCode;

@@ -20,6 +20,7 @@ use super::images::{self, Undo};
 use super::network::{self, Networks};
 use super::screen::{Keyboard, Screen};
 use super::session::{End, Session};
+use super::signals::Signals;
 use super::threads;
 
 /// Exit status when time is up.
@@ -28,16 +29,17 @@ pub(crate) const TIME_UP: u8 = 124;
 /// Runs what the arguments ask for.
 pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
     args.check()?;
+    let signals = Signals::take()?;
     if args.is_demonstration() {
-        return super::demo::run(args);
+        return super::demo::run(args, &signals);
     }
     let mut undo = Undo::begin(args)?;
-    let result = run_machine(args, &mut undo);
+    let result = run_machine(args, &mut undo, &signals);
     undo.end(result)
 }
 
 /// Builds the machine, runs it and takes it apart again: afterwards its disks are closed.
-fn run_machine(args: &Args, undo: &mut Undo) -> Result<u8, Failure> {
+fn run_machine(args: &Args, undo: &mut Undo, signals: &Signals) -> Result<u8, Failure> {
     let config = config(args, undo)?;
     let mut builder = virtual_server_2005(&config)?;
     if args.on_triple_fault == Some(TripleFaultArg::Stop) {
@@ -65,7 +67,7 @@ fn run_machine(args: &Args, undo: &mut Undo) -> Result<u8, Failure> {
     let serial_is_live = args.serial.iter().any(|s| !matches!(s, BackendSpec::None | BackendSpec::File(_)));
     machine.set_wait_for_host(serial_is_live || networks.lead_outside());
     machine.measure_host_time(args.stats);
-    let mut session = Session::new(machine, &args.serial)?;
+    let mut session = Session::new(machine, &args.serial, signals)?;
     if let Some(text) = &args.expect {
         session.expect(text);
     }
@@ -93,10 +95,16 @@ fn run_machine(args: &Args, undo: &mut Undo) -> Result<u8, Failure> {
     Ok(status(args, end))
 }
 
+/// Exit status of a program that a signal ended, as shells have it.
+pub(crate) fn killed_by(signal: i32) -> u8 {
+    (128 + signal) as u8
+}
+
 fn status(args: &Args, end: End) -> u8 {
     match end {
         End::Expected => 0,
         End::TimeUp => TIME_UP,
+        End::Signal(signal) => killed_by(signal),
         End::Machine(RunExit::TripleFault { eip }) => {
             eprintln!("virtual-server-2005: the guest crashed: triple fault at {eip:#010x}");
             1

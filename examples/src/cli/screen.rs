@@ -57,7 +57,8 @@ impl Screen {
 impl Drop for Screen {
     fn drop(&mut self) {
         if self.0.is_some() {
-            print!("{}", TerminalScreen::LEAVE);
+            // Nor is one that has gone away anything to tidy up.
+            let _ = std::io::stdout().write_all(TerminalScreen::LEAVE.as_bytes());
         }
     }
 }

@@ -13,6 +13,7 @@ use slotone_vmm_core::{DeviceId, Machine, RunExit};
 use super::args::Timed;
 use super::failure::Failure;
 use super::grid;
+use super::signals::Signals;
 
 /// Virtual time between two looks at the machine's output.
 const STEP: u64 = 10_000_000;
@@ -29,6 +30,8 @@ pub(crate) enum End {
     TimeUp,
     /// The machine stopped.
     Machine(RunExit),
+    /// A signal stopped it.
+    Signal(i32),
 }
 
 /// Watches a stream for a text.
@@ -67,6 +70,7 @@ pub(crate) struct Session {
     due: Vec<(VmInstant, Action)>,
     at_exit: Vec<String>,
     pub(crate) started: Instant,
+    signals: Signals,
     _events: EventThread,
 }
 
@@ -75,8 +79,9 @@ fn instant(seconds: f64) -> VmInstant {
 }
 
 impl Session {
-    /// Connects the machine's serial ports.
-    pub(crate) fn new(machine: Machine, serial: &[BackendSpec]) -> Result<Self, Failure> {
+    /// Connects the machine's serial ports, and has signals stop it.
+    pub(crate) fn new(machine: Machine, serial: &[BackendSpec], signals: &Signals) -> Result<Self, Failure> {
+        signals.stops(machine.remote());
         let events = EventThread::start()?;
         let mut ports = Vec::new();
         for (device, spec) in [name::UART0, name::UART1].iter().zip(serial) {
@@ -105,6 +110,7 @@ impl Session {
             due: Vec::new(),
             at_exit: Vec::new(),
             started: Instant::now(),
+            signals: signals.clone(),
             _events: events,
         })
     }
@@ -153,6 +159,9 @@ impl Session {
                 let (_, action) = self.due.remove(0);
                 self.act(action)?;
             }
+            if let Some(signal) = self.signals.caught() {
+                break End::Signal(signal);
+            }
             let next = self.due.first().map_or(VmInstant::MAX, |(at, _)| *at);
             let exit = self.machine.run((self.machine.now() + STEP).min(next).min(limit));
             if self.drain_serial() {
@@ -165,6 +174,8 @@ impl Session {
             match exit {
                 RunExit::Limit if self.machine.now() >= limit => break End::TimeUp,
                 RunExit::Limit => {}
+                // Of a signal, as is seen above, or the user's.
+                RunExit::Stopped if self.signals.caught().is_some() => {}
                 other => break End::Machine(other),
             }
         };
