@@ -58,3 +58,9 @@ const COUNTED: [&str; 6] = ["--clock", "counted", "--memory", "4", "--serial", "
 fn a_text_that_is_always_there_is_not_waited_for() {
     refused(&["--expect", ""], &["--expect"]);
 }
+
+#[test]
+fn what_our_bios_does_needs_our_bios() {
+    refused(&["--kernel", "k", "--bios", "b"], &["--kernel", "--bios"]);
+    refused(&["--hda", "d", "--boot", "scsi", "--bios", "b"], &["--boot", "--bios"]);
+}

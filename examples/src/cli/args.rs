@@ -464,6 +464,14 @@ impl Args {
         if self.serial.len() > 2 {
             return Err(Failure::usage("--serial: the machine has two serial ports; give it at most twice"));
         }
+        // A foreign BIOS neither enters kernels nor knows our order.
+        for (flag, used) in [("--kernel", self.kernel.is_some()), ("--boot", !self.boot.is_empty())] {
+            if used && self.bios.is_some() {
+                return Err(Failure::usage(format!(
+                    "{flag}: only our own BIOS can do that; leave --bios or {flag} out"
+                )));
+            }
+        }
         if self.save_at.is_some() && self.save.is_none() {
             return Err(Failure::usage("--save-at: say where to save with --save FILE"));
         }
