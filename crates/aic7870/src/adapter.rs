@@ -356,7 +356,7 @@ impl Adapter {
         if who == Who::Sequencer || count & 0x80 == 0 {
             return address;
         }
-        self.set_file(r::SCBCNT, 0x80 | (count + 1) & 0x1f);
+        self.set_file(r::SCBCNT, 0x80 | count.wrapping_add(1) & 0x1f);
         r::SCB + (count & 0x1f)
     }
 

@@ -485,12 +485,74 @@ pub(crate) struct Saved {
 }
 encode_fields!(Saved { config, status_high, state });
 
+fn sound(ok: bool, what: &'static str) -> Result<(), &'static str> {
+    if ok { Ok(()) } else { Err(what) }
+}
+
+/// Whether a command can be at such a point of its access to the medium.
+fn check_task(task: &Task) -> Result<(), &'static str> {
+    let held = task.data.len() as u64;
+    sound(held <= PIECE.max(1 << 17) && task.pos as usize <= task.data.len(), "data")?;
+    sound(u64::from(task.want) <= PIECE && (512..=PIECE as u32).contains(&task.piece), "piece")?;
+    sound(task.stage != Stage::DataOut || held < u64::from(task.want), "data")?;
+    sound((task.stage == Stage::Medium) == task.request.is_some(), "request")?;
+    // What is left of the range that is worked on.
+    let left = match &task.access {
+        None => {
+            sound(task.request.is_none() && task.done == 0 && task.index == 0, "access")?;
+            return Ok(());
+        }
+        Some(
+            Access::Read(range)
+            | Access::Verify(range)
+            | Access::Compare(range)
+            | Access::Write { range, .. }
+            | Access::WriteSame { range, .. },
+        ) => {
+            sound(range.offset.checked_add(range.len).is_some() && task.index == 0, "range")?;
+            range.len.checked_sub(task.done).ok_or("range")?
+        }
+        Some(Access::Discard(ranges)) => {
+            sound(ranges.iter().all(|r| r.offset.checked_add(r.len).is_some()), "range")?;
+            sound(task.done == 0, "range")?;
+            ranges.get(task.index as usize).ok_or("range")?.len
+        }
+        Some(_) => 0,
+    };
+    if let Some(Access::WriteSame { block, .. }) = &task.access {
+        sound(block.len() as u64 <= PIECE, "block")?;
+    }
+    match (task.stage, &task.access) {
+        (Stage::DataIn, Some(Access::Read(_))) => sound(held <= left, "data"),
+        (Stage::DataOut, Some(Access::Write { .. } | Access::Compare(_))) => {
+            sound(u64::from(task.want) <= left, "data")
+        }
+        (Stage::Medium, Some(access)) => {
+            let request = task.request.as_ref().ok_or("request")?;
+            let through = |fua: bool| if fua { Kind::WriteThrough } else { Kind::Write };
+            let (kind, most) = match access {
+                Access::Read(_) | Access::Verify(_) => (Kind::Read, left.min(PIECE)),
+                Access::Compare(_) => (Kind::Read, left.min(held - u64::from(task.pos))),
+                Access::Write { fua, .. } | Access::WriteSame { fua, .. } => {
+                    (through(*fua), left.min(held - u64::from(task.pos)))
+                }
+                Access::Discard(_) => (Kind::Discard, left),
+                _ => (Kind::Flush, 0),
+            };
+            sound(request.kind == kind && request.len <= most, "request")?;
+            sound(request.offset == task.medium_offset(), "request")
+        }
+        // A command whose access is over, or has not begun, has none.
+        _ => Err("access"),
+    }
+}
+
 /// Whether a machine could have come to `state`; `present` says at which IDs there are targets.
 pub(crate) fn check(state: &State, present: &[bool; 16]) -> Result<(), &'static str> {
-    let sound = |ok: bool, what| if ok { Ok(()) } else { Err(what) };
     sound(state.ram.len() == PROGRAM, "sequencer RAM")?;
     sound(state.file[usize::from(r::ALLONES)] == 0xff, "ALLONES")?;
     sound(state.file[usize::from(r::ALLZEROS)] == 0, "ALLZEROS")?;
+    sound(state.file[usize::from(r::SCBCNT)] & 0x60 == 0, "SCBCNT")?;
     let strobes = dfcntrl::FIFORESET | dfcntrl::FIFOFLUSH;
     sound(state.file[usize::from(r::DFCNTRL)] & strobes == 0, "DFCNTRL")?;
     sound(state.ram_byte < 4 && state.pc < PROGRAM as u32, "sequencer address")?;
@@ -506,32 +568,17 @@ pub(crate) fn check(state: &State, present: &[bool; 16]) -> Result<(), &'static 
     sound(state.selected.is_none_or(|id| there(id) && state.selecting.is_some()), "selection")?;
     sound(state.run_at.is_none() || state.running() && !state.parked, "sequencer")?;
     sound(state.commands.len() <= 16 * DEPTH, "commands")?;
+    // Every command and every request has a number of its own for as long as a machine runs.
+    sound(state.next_id <= u64::MAX / 2, "command number")?;
     for (n, task) in state.commands.iter().enumerate() {
         sound(task.id <= state.next_id, "command number")?;
         sound(!state.commands[..n].iter().any(|t| t.id == task.id), "command number")?;
-        sound(present.get(usize::from(task.unit)) == Some(&true), "command's target")?;
-        sound(task.data.len() as u64 <= PIECE.max(1 << 17) && task.pos as usize <= task.data.len(), "data")?;
-        sound(u64::from(task.want) <= PIECE && (512..=PIECE as u32).contains(&task.piece), "piece")?;
-        sound(task.stage != Stage::DataOut || task.data.len() < task.want as usize, "data")?;
-        sound((task.stage == Stage::Medium) == task.request.is_some(), "request")?;
-        if let Some(Access::Write { range, .. } | Access::Read(range) | Access::Verify(range)) = &task.access
-        {
-            sound(range.offset.checked_add(range.len).is_some() && task.done <= range.len, "range")?;
-        }
-        if let Some(Access::Compare(range) | Access::WriteSame { range, .. }) = &task.access {
-            sound(range.offset.checked_add(range.len).is_some() && task.done <= range.len, "range")?;
-        }
-        if let Some(request) = &task.request {
-            let with_data = matches!(request.kind, Kind::Read | Kind::Write | Kind::WriteThrough);
-            sound(task.access.is_some() && (request.len <= PIECE || !with_data), "request")?;
-            let writes = matches!(request.kind, Kind::Write | Kind::WriteThrough);
-            let same = matches!(task.access, Some(Access::WriteSame { .. }));
-            sound(!writes || same || task.data.len() as u64 == request.len, "request's data")?;
-            sound(request.id <= state.next_id, "request number")?;
-        }
+        sound(there(task.unit), "command's target")?;
+        check_task(task)?;
+        sound(task.request.as_ref().is_none_or(|r| r.id <= state.next_id), "request number")?;
     }
     if let Some(link) = &state.link {
-        sound(present.get(usize::from(link.unit)) == Some(&true), "connected target")?;
+        sound(there(link.unit), "connected target")?;
         sound(matches!(link.phase, 0 | 0x40 | 0x80 | 0xa0 | 0xc0 | 0xe0), "phase")?;
         sound(link.message_out.len() <= MESSAGES && link.message_in.len() <= MESSAGES, "messages")?;
         sound(link.said.len() <= MESSAGES && link.initiator < 16, "messages")?;
