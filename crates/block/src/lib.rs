@@ -247,7 +247,7 @@ pub enum Outcome {
     OutOfRange,
     /// The medium is read-only.
     ReadOnly,
-    /// A medium error, or the host's I/O failed (the host's log has the reason).
+    /// A medium error, or the host's I/O failed. A guest is told no more; [`perform_with`] tells its caller the reason.
     MediumError,
     /// There is no medium, or the drive is dead.
     NotReady,
@@ -288,7 +288,27 @@ pub trait DiskClient {
 }
 
 /// Carries out one request on `medium` (`None`: no medium): what a machine without I/O threads does.
-pub fn perform(medium: Option<&dyn BlockBackend>, mut request: Request) -> Completion {
+pub fn perform(medium: Option<&dyn BlockBackend>, request: Request) -> Completion {
+    perform_with(medium, request, drop)
+}
+
+/// [`perform`], and `failed` gets the reason when the medium fails: for the host's user, as an [`Outcome`] says only what a guest can be told.
+///
+/// ```
+/// use slotone_block::{BlockError, Operation, Outcome, Request, memory::MemoryDisk, perform_with};
+///
+/// let disk = MemoryDisk::new(1 << 20);
+/// let request = Request { id: 1, unit: 0, operation: Operation::Read, offset: 1 << 20, data: vec![0; 512], due: 0 };
+/// let mut reason = None;
+/// let done = perform_with(Some(&disk), request, |e| reason = Some(e));
+/// assert_eq!(done.outcome, Outcome::OutOfRange);
+/// assert!(matches!(reason, Some(BlockError::OutOfRange { capacity: 0x10_0000, .. })));
+/// ```
+pub fn perform_with(
+    medium: Option<&dyn BlockBackend>,
+    mut request: Request,
+    failed: impl FnOnce(BlockError),
+) -> Completion {
     let outcome = match medium {
         None => Outcome::NotReady,
         Some(medium) => {
@@ -302,7 +322,11 @@ pub fn perform(medium: Option<&dyn BlockBackend>, mut request: Request) -> Compl
             };
             match result {
                 Ok(()) => Outcome::Done,
-                Err(e) => Outcome::from(&e),
+                Err(e) => {
+                    let outcome = Outcome::from(&e);
+                    failed(e);
+                    outcome
+                }
             }
         }
     };
