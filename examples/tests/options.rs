@@ -64,3 +64,49 @@ fn what_our_bios_does_needs_our_bios() {
     refused(&["--kernel", "k", "--bios", "b"], &["--kernel", "--bios"]);
     refused(&["--hda", "d", "--boot", "scsi", "--bios", "b"], &["--boot", "--bios"]);
 }
+
+#[test]
+fn what_was_never_reached_is_told_and_is_no_success() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = boot_disk(folder.path(), "ok.img", OK);
+    let (state, png) = (folder.path().join("state"), folder.path().join("late.png"));
+    let late = format!("{}@500", text(&png));
+    let base = [COUNTED.as_slice(), &["--hda", text(&disk)]].concat();
+    let with = |more: &[&str]| run(&[base.as_slice(), more].concat());
+    assert_eq!(with(&[]).status.code(), Some(0));
+    for (more, file) in [
+        (["--screenshot", &late].as_slice(), &png),
+        (["--save", text(&state), "--save-at", "500"].as_slice(), &state),
+    ] {
+        let out = with(more);
+        let told = message(&out);
+        assert_eq!((out.status.code(), told.contains(text(file))), (Some(2), true), "{told}");
+        assert_eq!(out.stdout, b"ok", "the guest has run all the same");
+        // A status that says more stays.
+        let out = with(&[more, &["--expect", "never"]].concat());
+        let told = message(&out);
+        assert_eq!((out.status.code(), told.contains(text(file))), (Some(3), true), "{told}");
+        assert!(!file.exists());
+    }
+    // Due at the very end is not late.
+    let end = format!("{}@20", text(&png));
+    let idle = boot_disk(folder.path(), "idle.img", &[0xfb, 0xf4, 0xeb, 0xfd]);
+    let out = run(&[COUNTED.as_slice(), &["--hda", text(&idle), "--exit-after", "20", "--screenshot", &end]].concat());
+    assert_eq!((out.status.code(), message(&out)), (Some(124), String::new()));
+    assert!(png.exists());
+}
+
+#[test]
+fn a_state_that_cannot_be_written_does_not_end_the_guest() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = boot_disk(folder.path(), "ok.img", OK);
+    let nowhere = folder.path().join("nowhere/file");
+    let picture = format!("{}@0.1", text(&nowhere));
+    let base = [COUNTED.as_slice(), &["--hda", text(&disk)]].concat();
+    for more in [["--save", text(&nowhere), "--save-at", "0.1"].as_slice(), &["--screenshot", &picture]] {
+        let out = run(&[base.as_slice(), more].concat());
+        let told = message(&out);
+        assert_eq!((out.status.code(), out.stdout.as_slice()), (Some(2), b"ok".as_slice()), "{told}");
+        assert!(told.contains(text(&nowhere)), "{told}");
+    }
+}

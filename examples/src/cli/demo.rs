@@ -159,7 +159,8 @@ pub(crate) fn run(args: &Args, signals: &Signals) -> Result<u8, Failure> {
         println!("the machine did not come to its end: {how}");
     }
     print_report(&report, &picture);
-    Ok(match end {
+    let reached = session.all_reached();
+    let status = match end {
         Ending::Run(End::Expected) => 0,
         Ending::Run(End::TimeUp) => run::TIME_UP,
         _ if args.expect.is_some() => {
@@ -167,7 +168,8 @@ pub(crate) fn run(args: &Args, signals: &Signals) -> Result<u8, Failure> {
             3
         }
         _ => u8::from(!report.is_good()),
-    })
+    };
+    Ok(if status == 0 && !reached { run::MISSED } else { status })
 }
 
 /// Puts the cards on a network of their own with a DHCP server.

@@ -25,6 +25,8 @@ use super::threads;
 
 /// Exit status when time is up.
 pub(crate) const TIME_UP: u8 = 124;
+/// Exit status of a run that went well otherwise when a file that was asked for is not there.
+pub(crate) const MISSED: u8 = 2;
 
 /// Runs what the arguments ask for.
 pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
@@ -92,7 +94,11 @@ fn run_machine(args: &Args, undo: &mut Undo, signals: &Signals) -> Result<u8, Fa
     if args.stats {
         print_stats(&session, &networks)?;
     }
-    Ok(status(args, end))
+    let reached = session.all_reached();
+    Ok(match status(args, end) {
+        0 if !reached => MISSED,
+        status => status,
+    })
 }
 
 /// Exit status of a program that a signal ended, as shells have it.

@@ -1,5 +1,6 @@
 //! One run of one machine: its ports, its screen, what is to happen when.
 
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use slotone_bus::VmInstant;
@@ -69,9 +70,16 @@ pub(crate) struct Session {
     expect: Option<Expect>,
     due: Vec<(VmInstant, Action)>,
     at_exit: Vec<String>,
+    /// A file that was asked for is not there.
+    missed: bool,
     pub(crate) started: Instant,
     signals: Signals,
     _events: EventThread,
+}
+
+/// A line to the user, if there still is one.
+fn complain(message: &str) {
+    let _ = writeln!(std::io::stderr(), "virtual-server-2005: {message}");
 }
 
 fn instant(seconds: f64) -> VmInstant {
@@ -109,6 +117,7 @@ impl Session {
             expect: None,
             due: Vec::new(),
             at_exit: Vec::new(),
+            missed: false,
             started: Instant::now(),
             signals: signals.clone(),
             _events: events,
@@ -153,12 +162,7 @@ impl Session {
         let limit = limit.map_or(VmInstant::MAX, instant);
         self.due.sort_by_key(|(at, _)| *at);
         let end = loop {
-            while let Some((at, _)) = self.due.first()
-                && *at <= self.machine.now()
-            {
-                let (_, action) = self.due.remove(0);
-                self.act(action)?;
-            }
+            self.act_on_due()?;
             if let Some(signal) = self.signals.caught() {
                 break End::Signal(signal);
             }
@@ -179,27 +183,63 @@ impl Session {
                 other => break End::Machine(other),
             }
         };
+        // What is due at the limit is not late.
+        self.act_on_due()?;
         for path in std::mem::take(&mut self.at_exit) {
             self.take_screenshot(&path)?;
         }
         Ok(end)
     }
 
+    /// Says which files the run has ended before; returns whether every file that was asked for at a time is there.
+    pub(crate) fn all_reached(&mut self) -> bool {
+        for (at, action) in std::mem::take(&mut self.due) {
+            let (file, flag) = match action {
+                Action::Screenshot(path) => (path, "--screenshot"),
+                Action::Save(path) => (path.display().to_string(), "--save-at"),
+                Action::Type(_) => continue,
+            };
+            self.missed = true;
+            complain(&format!(
+                "{file}: not written: the machine ended after {:.3} s, before the {} s of {flag}",
+                self.machine.now().as_nanos() as f64 / 1e9,
+                at.as_nanos() as f64 / 1e9
+            ));
+        }
+        !self.missed
+    }
+
+    fn act_on_due(&mut self) -> Result<(), Failure> {
+        while let Some((at, _)) = self.due.first()
+            && *at <= self.machine.now()
+        {
+            let (_, action) = self.due.remove(0);
+            self.act(action)?;
+        }
+        Ok(())
+    }
+
+    /// Does what is due. A file that cannot be written is no reason to end a guest in the middle of its work.
     fn act(&mut self, action: Action) -> Result<(), Failure> {
-        match action {
+        let written = match action {
             Action::Screenshot(path) => self.take_screenshot(&path),
             Action::Type(text) => {
                 let typed = self
                     .machine
                     .find(name::KBC)
                     .and_then(|id| self.machine.with(id, |kbc: &mut Kbc, cx| kbc.type_text(cx, &text)));
-                match typed {
+                return match typed {
                     Some(Err(e)) => Err(Failure::usage(format!("--type '{text}': {e}"))),
                     _ => Ok(()),
-                }
+                };
             }
             Action::Save(path) => self.save(&path),
+        };
+        if let Err(failure) = written {
+            self.missed = true;
+            complain(&failure.message);
         }
+        Ok(())
     }
 
     /// Writes the machine's state to a file.
