@@ -110,3 +110,17 @@ fn a_state_that_cannot_be_written_does_not_end_the_guest() {
         assert!(told.contains(text(&nowhere)), "{told}");
     }
 }
+
+#[test]
+fn the_blocks_of_a_fault_are_those_of_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = write(folder.path(), "disk.img", &[0; 1 << 20]);
+    let large = format!("0:0={},block=4096", text(&disk));
+    for kind in ["error", "pending"] {
+        let fault = format!("scsi0:0={kind}@256");
+        refused(&["--scsi", &large, "--fault", &fault], &[&fault, "blocks 0 to 255"]);
+        let fault = format!("scsi0:0={kind}@255");
+        let out = run(&[COUNTED.as_slice(), &["--scsi", &large, "--fault", &fault, "--exit-after", "0"]].concat());
+        assert_eq!(out.status.code(), Some(124), "{}", message(&out));
+    }
+}

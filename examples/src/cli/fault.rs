@@ -136,6 +136,13 @@ fn drive_fault(arg: &FaultArg) -> Result<DriveFault, Failure> {
     }
 }
 
+/// Bytes of a disk's logical blocks, as `block=` of `--scsi` has it.
+fn block_of(args: &Args, name: &str) -> u64 {
+    let Some((adapter, id)) = scsi_id(name) else { return 512 };
+    let disk = args.scsi.iter().find(|disk| disk.adapter == adapter && disk.id == usize::from(id));
+    disk.map_or(512, |disk| disk.block.into())
+}
+
 /// The bytes of `span`'s blocks.
 fn bytes(
     arg: &FaultArg,
@@ -192,7 +199,7 @@ pub(crate) fn break_drives(config: &mut VirtualServer2005, args: &Args) -> Resul
         let fault = drive_fault(arg)?;
         *slot = match slot {
             DriveBay::Disk(medium) => {
-                break_medium(arg, medium, 512, fault)?.map_or(DriveBay::Empty, DriveBay::Disk)
+                break_medium(arg, medium, block_of(args, &arg.device), fault)?.map_or(DriveBay::Empty, DriveBay::Disk)
             }
             DriveBay::CdRom(Some(medium)) => {
                 break_medium(arg, medium, 2048, fault)?.map_or(DriveBay::Empty, |m| DriveBay::CdRom(Some(m)))
