@@ -124,3 +124,18 @@ fn the_blocks_of_a_fault_are_those_of_the_disk() {
         assert_eq!(out.status.code(), Some(124), "{}", message(&out));
     }
 }
+
+#[test]
+fn an_option_that_is_none_is_not_just_a_missing_file() {
+    for (flag, value) in [
+        ("--scsi", "0:0=x.iso,cdorm"),
+        ("--scsi", "0:0=x.iso,cdorm,block=4096"),
+        ("--hda", "x.vhd,readnoly"),
+        ("--cdrom", "x.iso,slto=hda"),
+    ] {
+        refused(&[flag, value], &["x.", "readonly", "cdrom", "block=", "slot="]);
+    }
+    refused(&["--hda", "x.vhd"], &["x.vhd", "check the path"]);
+    let help = String::from_utf8_lossy(&run(&["--help"]).stdout).into_owned();
+    assert!(help.contains("ADAPTER:ID=PATH[,cdrom][,readonly][,block=BYTES]"), "{help}");
+}

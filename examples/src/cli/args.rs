@@ -53,7 +53,7 @@ pub(crate) struct Args {
     pub(crate) cdrom: Vec<CdArg>,
     /// SCSI device: adapter 0-3, id 0-6; may repeat. block=4096 gives a disk logical blocks of that many bytes: with those Linux's aic7xxx
     /// works disks of 2 TiB and more, but no BIOS boots from them
-    #[arg(long, value_name = "ADAPTER:ID=PATH[,cdrom][,block=BYTES]")]
+    #[arg(long, value_name = "ADAPTER:ID=PATH[,cdrom][,readonly][,block=BYTES]")]
     pub(crate) scsi: Vec<ScsiArg>,
     /// First floppy drive: image or host drive
     #[arg(long, value_name = "PATH")]
@@ -302,7 +302,7 @@ impl FromStr for ScsiArg {
             }
         }
         if path.is_empty() {
-            return Err("expected ADAPTER:ID=PATH[,cdrom]".into());
+            return Err("expected ADAPTER:ID=PATH[,cdrom][,readonly][,block=BYTES]".into());
         }
         if cdrom && block.is_some() {
             return Err("block= is for disks; the blocks of a CD have 2048 bytes".into());

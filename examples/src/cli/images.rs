@@ -26,7 +26,11 @@ fn is_vhd(path: &Path) -> Result<bool, Failure> {
 }
 
 fn missing(path: &Path, e: &std::io::Error) -> Failure {
+    let option = path.to_string_lossy().rsplit_once(',').is_some_and(|(_, last)| !last.contains(['/', '.']));
     let advice = match e.kind() {
+        std::io::ErrorKind::NotFound if option => {
+            "check the path and what follows its comma: disks take readonly, SCSI units also cdrom and block=BYTES, --cdrom takes slot="
+        }
         std::io::ErrorKind::NotFound => "check the path",
         std::io::ErrorKind::PermissionDenied => "check its permissions",
         std::io::ErrorKind::IsADirectory => "name an image, not a folder",
@@ -137,6 +141,7 @@ pub(crate) fn cd(path: &Path) -> Result<Arc<dyn BlockBackend>, Failure> {
     if path.is_dir() {
         return Err(Failure::usage(format!("{}: is a folder; name an ISO image", path.display())));
     }
+    std::fs::metadata(path).map_err(|e| missing(path, &e))?;
     let medium = RawDisk::open(path, OpenMode { read_only: true })?;
     let mut id = [0; SECTOR as usize];
     // The volume descriptors of ISO 9660 begin at sector 16.
