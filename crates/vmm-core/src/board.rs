@@ -12,6 +12,7 @@ use slotone_bus::{At, Cx, Device, DmaFault, LentId, Pin, Port, ResetKind, VmInst
 use slotone_pci::ConfigPort;
 
 use crate::clock::{ClockMode, Timebase};
+use crate::disk_errors::DiskErrors;
 use crate::disks::DiskPort;
 use crate::host_time::{HostTime, HostTimes};
 use crate::map::{AddressMap, Route};
@@ -168,6 +169,8 @@ pub(crate) struct Board {
     pub(crate) host_times: HostTimes,
     /// Threads for slow media.
     pub(crate) pool: Pool,
+    /// What nobody was told yet.
+    pub(crate) disk_errors: DiskErrors,
     /// Network ports that have called.
     pub(crate) calls: Calls,
     pub(crate) answering: bool,
@@ -219,6 +222,7 @@ impl Board {
             stats: BoardStats::default(),
             host_times: HostTimes::default(),
             pool: Pool::default(),
+            disk_errors: DiskErrors::default(),
             calls: Calls::default(),
             answering: false,
         })

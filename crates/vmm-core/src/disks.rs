@@ -11,11 +11,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use slotone_block::{BlockBackend, DiskClient, Operation, Request, perform};
+use slotone_block::{BlockBackend, DiskClient, Operation, Request, perform_with};
 use slotone_bus::Device;
 
 use crate::board::{Board, DeviceId};
 use crate::clock::ClockMode;
+use crate::disk_errors::Failure;
 use crate::pool::{Job, Lane, Pool};
 use crate::save::DriveBusy;
 
@@ -161,7 +162,14 @@ impl Board {
     }
 
     fn busy(&self, (controller, drive): Lane) -> DriveBusy {
-        DriveBusy { controller: self.name(controller).to_string(), drive, patience: self.pool.patience }
+        let disk = self.slots[usize::from(controller)].disk.as_ref();
+        let medium = disk.and_then(|disk| disk.drives.get(usize::from(drive))?.medium.as_ref());
+        DriveBusy {
+            controller: self.name(controller).to_string(),
+            drive,
+            medium: medium.map_or_else(String::new, |medium| medium.info().name.clone()),
+            patience: self.pool.patience,
+        }
     }
 
     /// Replaces the medium of a drive, once it has done what it was asked; the caller tells the drive.
@@ -185,7 +193,7 @@ impl Board {
     /// Carries the requests of a controller to its media, or hands them to a thread.
     pub(crate) fn carry_disk_requests(&mut self, index: u16) {
         let real = self.time.mode() == ClockMode::Real;
-        let Self { slots, pool, host_times, stats, .. } = self;
+        let Self { slots, pool, host_times, stats, disk_errors, .. } = self;
         let slot = &mut slots[usize::from(index)];
         let (Some(disk), Some(device)) = (&mut slot.disk, slot.device.as_deref_mut()) else { return };
         let Some(client) = (disk.client)(device) else { return };
@@ -203,7 +211,11 @@ impl Board {
             let started = real.then(Instant::now);
             let (operation, unit) = (request.operation, usize::from(request.unit));
             let medium = disk.drives.get(unit).and_then(|d| d.medium.as_deref());
-            client.complete(perform(medium, request));
+            let lane = (index, request.unit);
+            client.complete(perform_with(medium, request, |reason| {
+                let medium = medium.map_or_else(String::new, |medium| medium.info().name.clone());
+                disk_errors.note(lane, operation, Failure { medium, reason });
+            }));
             host_times.long_over(index, computing);
             if let (Some(started), Some(drive)) = (started, disk.drives.get_mut(unit)) {
                 drive.took(operation, bytes, started.elapsed().as_nanos() as u64);
@@ -218,6 +230,9 @@ impl Board {
     pub(crate) fn take_completions(&mut self) {
         for done in self.pool.take() {
             self.host_times.in_thread(done.device, done.computed);
+            if let Some(failure) = done.failure {
+                self.disk_errors.note((done.device, done.unit), done.operation, failure);
+            }
             let Some(disk) = &mut self.slot_mut(done.device).disk else { continue };
             if let Some(drive) = disk.drives.get_mut(usize::from(done.unit)) {
                 drive.took(done.operation, done.completion.data.len(), done.nanos);

@@ -14,6 +14,7 @@ use slotone_net::{NetClient, NetPort};
 
 use crate::board::{Board, BoardStats, DeviceId, Tell};
 use crate::clock::ClockMode;
+use crate::disk_errors::DiskError;
 use crate::firmware::{Trap, service};
 use crate::host_time::HostTime;
 use crate::linux::LinuxImage;
@@ -406,6 +407,12 @@ impl Machine {
     /// waiting for; 30 s until this is called. Dropping it then leaves these threads behind: each ends when its medium answers.
     pub fn set_patience(&mut self, patience: Duration) {
         self.board.pool.patience = patience;
+    }
+
+    /// Disk requests that failed on the host since the last call: the first of each drive, and how many more there were. A guest is told
+    /// no more than that its disk failed; why, its user has to hear from here. Out of range and write-protected is the guest's own doing and not among them.
+    pub fn take_disk_errors(&mut self) -> Vec<DiskError> {
+        self.board.take_disk_errors()
     }
 
     /// Plugs a network card into another port. It sees the link go and come as the ports' cables do.

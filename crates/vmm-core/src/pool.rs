@@ -11,8 +11,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use slotone_block::{BlockBackend, Completion, Operation, Outcome, Request, perform};
+use slotone_block::{BlockBackend, BlockError, Completion, Operation, Outcome, Request, perform_with};
 
+use crate::disk_errors::Failure;
 use crate::host_time::clock;
 use crate::network::Doorbell;
 
@@ -54,6 +55,8 @@ pub(crate) struct Done {
     pub(crate) unit: u8,
     pub(crate) operation: Operation,
     pub(crate) completion: Completion,
+    /// Why it failed.
+    pub(crate) failure: Option<Failure>,
     /// Nanoseconds that it took.
     pub(crate) nanos: u64,
     /// Nanoseconds of processor time that its thread took for it.
@@ -295,12 +298,18 @@ impl Shared {
 fn carry_out(job: Job) -> Done {
     let Job { device, epoch, medium, request } = job;
     let (id, unit, operation) = (request.id, request.unit, request.operation);
-    let started = Instant::now();
-    // The medium is given back before anybody hears of the end: it may be the last to hold a file open.
-    let result = catch_unwind(AssertUnwindSafe(move || perform(Some(&*medium), request)));
+    let (started, mut reason) = (Instant::now(), None);
+    let result =
+        catch_unwind(AssertUnwindSafe(|| perform_with(Some(&*medium), request, |e| reason = Some(e))));
     let nanos = started.elapsed().as_nanos() as u64;
-    let failed = |_| Completion { id, outcome: Outcome::MediumError, data: Vec::new() };
-    Done { device, epoch, unit, operation, completion: result.unwrap_or_else(failed), nanos, computed: 0 }
+    let completion = result.unwrap_or_else(|_| {
+        reason = Some(BlockError::Io(std::io::Error::other("the program's code for this medium panicked")));
+        Completion { id, outcome: Outcome::MediumError, data: Vec::new() }
+    });
+    // The medium is given back before anybody hears of the end: it may be the last to hold a file open.
+    let named = move || reason.map(|reason| Failure { medium: medium.info().name.clone(), reason });
+    let failure = catch_unwind(AssertUnwindSafe(named)).unwrap_or_default();
+    Done { device, epoch, unit, operation, completion, failure, nanos, computed: 0 }
 }
 
 /// The threads of one machine, started when they are needed. Dropping it waits for requests that are being carried out, within its patience, and

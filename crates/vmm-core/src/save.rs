@@ -18,13 +18,17 @@ const VERSION: u16 = 1;
 
 /// A disk request has been carried out for longer than [`Machine::set_patience`] allows: its medium hangs.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("the medium in drive {drive} of {controller} has not answered for {patience:?}")]
+#[error(
+    "{medium}, in drive {drive} of {controller}, has not answered for {patience:?}; see what its storage on the host waits for, and try again"
+)]
 #[non_exhaustive]
 pub struct DriveBusy {
     /// Name of the controller.
     pub controller: String,
     /// Number of the drive there: a SCSI ID, or an IDE position from 0, the primary master, on.
     pub drive: u8,
+    /// What is in the drive: [`MediumInfo::name`](slotone_block::MediumInfo::name), a file's path.
+    pub medium: String,
     /// How long the machine has waited.
     pub patience: Duration,
 }

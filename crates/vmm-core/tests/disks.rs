@@ -7,7 +7,9 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use slotone_block::memory::MemoryDisk;
-use slotone_block::{BlockBackend, Completion, DiskClient, MediumInfo, Operation, Outcome, Request, Result};
+use slotone_block::{
+    BlockBackend, BlockError, Completion, DiskClient, MediumInfo, Operation, Outcome, Request, Result,
+};
 use slotone_bus::state::{Encode, StateError, StateReader, StateWriter};
 use slotone_bus::{
     At, Cx, Device, Generation, Inspector, Pin, PinLevels, ResetKind, VmInstant, Window, WindowId,
@@ -137,6 +139,8 @@ struct GateState {
     /// What may go goes at once.
     fast: bool,
     panics: bool,
+    /// Writes find the host's disk full.
+    full: bool,
     /// What came in, in order.
     entered: Vec<Op>,
     /// What may go.
@@ -219,6 +223,9 @@ impl BlockBackend for Gate {
     }
     fn write_at(&self, offset: u64, bufs: &[std::io::IoSlice<'_>], fua: bool) -> Result<()> {
         self.pass(('w', offset));
+        if self.state.lock().unwrap().full {
+            return Err(BlockError::NoSpace);
+        }
         self.disk.write_at(offset, bufs, fua)
     }
     fn flush(&self) -> Result<()> {
@@ -471,6 +478,38 @@ fn a_medium_that_panics_has_failed_and_nothing_else_has() {
     let done = b.take_done();
     assert_eq!((done[0].id, done[0].outcome), (bad, Outcome::MediumError));
     assert_eq!((done[1].id, done[1].outcome, done[1].data.len()), (good, Outcome::Done, 512));
+    let errors = b.machine.take_disk_errors();
+    assert_eq!(errors.len(), 1);
+    assert!(matches!(&errors[0].reason, BlockError::Io(e) if e.to_string().contains("panicked")));
+}
+
+/// Why a medium failed is kept for the host's user, once for each drive, whoever carried the request out.
+#[test]
+fn the_hosts_reason_for_a_failure_is_kept() {
+    for clock in [ClockMode::Real, ClockMode::Counted] {
+        let mut b = Bench::open(2, clock);
+        assert!(b.machine.take_disk_errors().is_empty());
+        b.gates[1].state.lock().unwrap().full = true;
+        b.write(0, 512, 1, 512);
+        // Carried out at once, then by threads as it was slow.
+        for n in 0..3 {
+            b.write(1, 512 * n, 1, 512);
+        }
+        // The guest's own mistake.
+        b.read(0, 1 << 40);
+        b.run_for(5);
+        let outcomes = b.take_done().iter().filter(|d| d.outcome == Outcome::MediumError).count();
+        assert_eq!(outcomes, 3);
+        let errors = b.machine.take_disk_errors();
+        assert_eq!(errors.len(), 1);
+        let e = &errors[0];
+        assert_eq!((e.controller.as_str(), e.drive, e.more), ("controller", 1, 2));
+        assert_eq!(
+            e.to_string(),
+            "memory: a write failed: no space left on the host; make room there; until then the guest sees disk errors"
+        );
+        assert!(b.machine.take_disk_errors().is_empty());
+    }
 }
 
 #[test]
@@ -602,7 +641,11 @@ fn what_waits_for_a_medium_that_hangs_gives_up() {
 
     let busy = b.machine.save().unwrap_err();
     assert_eq!((busy.controller.as_str(), busy.drive), ("controller", 1));
-    assert_eq!(busy.to_string(), "the medium in drive 1 of controller has not answered for 50ms");
+    assert_eq!(
+        busy.to_string(),
+        "memory, in drive 1 of controller, has not answered for 50ms; see what its storage on the host waits for, and try again"
+    );
+    assert_eq!(busy.medium, "memory");
     assert!(matches!(b.machine.state_hash(), Err(HashError::Busy(e)) if e == busy));
     assert_eq!(b.machine.set_medium(b.id, 1, None), Err(busy.clone()));
     b.machine.set_medium(b.id, 0, None).expect("the other drive has nothing to do");
