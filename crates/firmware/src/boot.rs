@@ -102,7 +102,7 @@ fn boot(firmware: &Firmware, bus: &mut dyn Initiator, frame: &mut Frame) -> Outc
             }
             Attempt::Next(reason) => {
                 let name = if number >= FIRST_CD { "CD-ROM" } else { "Hard disk" };
-                print(bus, &format!("{name}: {reason}\n"));
+                print(bus, &format!("{name}, {}: {reason}\n", drive.place()));
                 bus.put8(CANDIDATE, candidate.saturating_add(1));
                 frame.set_local16(STAGE, stage::BEGIN);
                 frame.set_phase(0);

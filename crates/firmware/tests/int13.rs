@@ -220,7 +220,7 @@ fn boots_the_next_when_one_gives_up() {
     mock.post();
     let r = mock.ax(0x19, 0);
     assert_eq!((r.cs, r.ip, r.edx), (0, 0x7C00, 0x80));
-    assert!((0..25).any(|row| mock.row(row) == "CD-ROM: no disc in the drive"));
+    assert!((0..25).any(|row| mock.row(row) == "CD-ROM, Secondary master: no disc in the drive"));
     // The boot sector gives up in its turn: nothing is left, a key starts over.
     mock.memory[0x41C] = 0x20;
     let r = mock.ax(0x18, 0);

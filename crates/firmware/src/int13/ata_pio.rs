@@ -424,8 +424,7 @@ fn detect_identify(bus: &mut dyn Initiator, frame: &mut Frame, slot: u8, stage: 
 
 /// The line POST prints for a drive.
 fn announce(bus: &mut dyn Initiator, drive: &Drive, identify: &[u8; 512]) {
-    let place = ["Primary master", "Primary slave", "Secondary master", "Secondary slave"]
-        [usize::from(drive.slot & 3)];
+    let place = drive.place();
     // The model: 40 characters, two in a word, the first in the high byte.
     let model: String = identify[54..94]
         .chunks_exact(2)

@@ -108,6 +108,14 @@ impl Drive {
         Self { slot, controller, scsi: Some(at), kind: Kind::Cd, ..Self::default() }
     }
 
+    /// Where it is, as POST lists it.
+    pub(crate) fn place(&self) -> String {
+        match self.scsi {
+            Some(at) => format!("SCSI {} ID {}", self.controller, at.id),
+            None => ["Primary master", "Primary slave", "Secondary master", "Secondary slave"][usize::from(self.slot & 3)].into(),
+        }
+    }
+
     /// Bytes of a sector of int 13h.
     pub(crate) fn sector_bytes(&self) -> u16 {
         if self.kind == Kind::Cd { 2048 } else { 512 }
