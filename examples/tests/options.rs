@@ -139,3 +139,54 @@ fn an_option_that_is_none_is_not_just_a_missing_file() {
     let help = String::from_utf8_lossy(&run(&["--help"]).stdout).into_owned();
     assert!(help.contains("ADAPTER:ID=PATH[,cdrom][,readonly][,block=BYTES]"), "{help}");
 }
+
+#[test]
+fn images_of_odd_sizes() {
+    let folder = tempfile::tempdir().unwrap();
+    let odd = write(folder.path(), "odd.img", &[0; 4096 * 3 + 512]);
+    let scsi = format!("0:0={},block=4096", text(&odd));
+    refused(&["--scsi", &scsi], &[text(&odd), "4096"]);
+
+    // A disc of 20 sectors, by its volume descriptor, and a padding that makes no whole sector.
+    let mut disc = vec![0; 20 * 2048];
+    disc[16 * 2048..][..7].copy_from_slice(b"\x01CD001\x01");
+    disc[16 * 2048 + 80] = 20;
+    disc[16 * 2048 + 129] = 8;
+    let base = [COUNTED.as_slice(), &["--exit-after", "0", "--cdrom"]].concat();
+    let told = |bytes: &[u8]| {
+        let disc = write(folder.path(), "disc.iso", bytes);
+        let out = run(&[base.as_slice(), &[text(&disc)]].concat());
+        assert_eq!(out.status.code(), Some(124), "{}", message(&out));
+        message(&out).replace(text(&disc), "DISC")
+    };
+    assert_eq!(told(&disc), "");
+    let padded = [disc.as_slice(), &[0; 512]].concat();
+    let line = told(&padded);
+    assert!(line.contains("DISC") && line.contains("512 bytes") && line.lines().count() == 1, "{line}");
+    // Here the volume itself is cut off.
+    let line = told(&disc[..19 * 2048 + 1024]);
+    assert!(line.contains("DISC") && line.contains("20") && line.contains("19"), "{line}");
+    assert!(told(&disc[..18 * 2048]).contains("18"));
+}
+
+#[test]
+fn an_undo_session_that_cannot_begin_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new("sh");
+    // Enough descriptors to make the undo disks one after another, too few to open all of them.
+    command.args(["-c", "ulimit -n 20; exec \"$@\"", "sh", PROGRAM, "--undo", "keep", "--exit-after", "0"]);
+    let mut names = Vec::new();
+    for i in 0..12 {
+        let name = format!("{i:02}.vhd");
+        let path = folder.path().join(&name);
+        CreateOptions::dynamic(1 << 20).create(&path).unwrap().close().unwrap();
+        command.arg("--scsi").arg(format!("{}:{}={}", i / 6, i % 6, text(&path)));
+        names.push(name);
+    }
+    let out = command.stdin(Stdio::null()).output().unwrap();
+    assert_eq!(out.status.code(), Some(2), "{}", message(&out));
+    let files = std::fs::read_dir(folder.path()).unwrap();
+    let mut files: Vec<_> = files.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    files.sort();
+    assert_eq!(files, names, "{}", message(&out));
+}

@@ -16,6 +16,9 @@ use super::failure::Failure;
 /// The cookie of a VHD footer, which a dynamic or differencing disk also has at its start.
 const COOKIE: &[u8; 8] = b"conectix";
 
+/// Bytes of a CD's sector.
+const DISC_SECTOR: u64 = 2048;
+
 /// Whether the file is a VHD, by its cookies, or claims to be by its name.
 fn is_vhd(path: &Path) -> Result<bool, Failure> {
     let named = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("vhd"));
@@ -88,8 +91,17 @@ impl Undo {
             UndoArg::Commit => UndoAction::Commit,
             UndoArg::Discard => UndoAction::Discard,
         };
-        let names = session.disks().iter().map(|d| d.disk.clone());
-        undo.disks = names.zip(session.open()?).collect();
+        let names: Vec<_> = session.disks().iter().map(|d| d.disk.clone()).collect();
+        match session.open() {
+            Ok(disks) => undo.disks = names.into_iter().zip(disks).collect(),
+            Err(e) => {
+                // What began just now holds nothing yet, and must not be in the way of the next run.
+                if !kept {
+                    session.discard()?;
+                }
+                return Err(e.into());
+            }
+        }
         undo.session = Some((session, action, !kept));
         Ok(undo)
     }
@@ -136,7 +148,7 @@ pub(crate) fn disk(path: &Path, read_only: bool, undo: &mut Undo) -> Result<Arc<
     if undo.discard && !read_only { Ok(Arc::new(Overlay::new(medium))) } else { Ok(medium) }
 }
 
-/// A CD image: whole 2048-byte sectors, opened read-only.
+/// A CD image, opened read-only.
 pub(crate) fn cd(path: &Path) -> Result<Arc<dyn BlockBackend>, Failure> {
     if path.is_dir() {
         return Err(Failure::usage(format!("{}: is a folder; name an ISO image", path.display())));
@@ -152,7 +164,26 @@ pub(crate) fn cd(path: &Path) -> Result<Arc<dyn BlockBackend>, Failure> {
             path.display()
         )));
     }
+    if let Some(note) = disc_note(medium.info().capacity, &id) {
+        eprintln!("virtual-server-2005: {}: {note}", path.display());
+    }
     Ok(Arc::new(medium))
+}
+
+/// What is odd about the size of a disc, by the begin of its first volume descriptor. No reason to refuse it: tools pad images that also boot from USB
+/// sticks to other units than sectors, and of half an image the first half can be read.
+fn disc_note(bytes: u64, descriptor: &[u8; SECTOR as usize]) -> Option<String> {
+    let (whole, rest) = (bytes / DISC_SECTOR, bytes % DISC_SECTOR);
+    // Only a primary descriptor has the volume's size, in logical blocks.
+    let word = |at: usize| u64::from(u16::from_le_bytes([descriptor[at], descriptor[at + 1]]));
+    let volume = (word(80) | word(82) << 16) * word(128);
+    if descriptor[0] == 1 && volume.div_ceil(DISC_SECTOR) > whole {
+        return Some(format!(
+            "has {whole} whole sectors of the {} of its volume: it is cut off; the guest cannot read the rest, get the image anew",
+            volume.div_ceil(DISC_SECTOR)
+        ));
+    }
+    (rest > 0).then(|| format!("the last {rest} bytes are no whole sector of {DISC_SECTOR}; the guest does not see them"))
 }
 
 /// A ROM or kernel file.

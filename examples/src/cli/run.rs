@@ -243,7 +243,15 @@ fn scsi(args: &Args, undo: &mut Undo) -> Result<[Option<[DriveBay; 7]>; 4], Fail
             true => DriveBay::CdRom(Some(images::cd(path)?)),
             false => {
                 let disk = images::disk(path, *read_only, undo)?;
-                let blocks = disk.info().capacity / u64::from(*block);
+                let capacity = disk.info().capacity;
+                let blocks = capacity / u64::from(*block);
+                if capacity % u64::from(*block) != 0 {
+                    return Err(Failure::usage(format!(
+                        "{}: {capacity} bytes are not whole blocks of {block} bytes; take a smaller block=, or make the image \
+                         larger",
+                        path.display()
+                    )));
+                }
                 if blocks > u64::from(u32::MAX) {
                     eprintln!(
                         "virtual-server-2005: {}: {blocks} blocks of {block} bytes; guests whose driver sends no 16-byte \
