@@ -190,3 +190,8 @@ fn an_undo_session_that_cannot_begin_leaves_nothing() {
     files.sort();
     assert_eq!(files, names, "{}", message(&out));
 }
+
+#[test]
+fn a_state_of_disks_that_are_thrown_away_is_not_saved() {
+    refused(&["--hda", "d.vhd", "--undo", "discard", "--save", "s"], &["--save", "--undo discard"]);
+}

@@ -475,6 +475,11 @@ impl Args {
         if self.save_at.is_some() && self.save.is_none() {
             return Err(Failure::usage("--save-at: say where to save with --save FILE"));
         }
+        if self.save.is_some() && self.undo == Some(UndoArg::Discard) {
+            return Err(Failure::usage(
+                "--save: a state is of no use without the disks that belong to it, which --undo discard throws away; use --undo keep, or none",
+            ));
+        }
         Ok(())
     }
 
