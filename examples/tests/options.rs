@@ -195,3 +195,8 @@ fn an_undo_session_that_cannot_begin_leaves_nothing() {
 fn a_state_of_disks_that_are_thrown_away_is_not_saved() {
     refused(&["--hda", "d.vhd", "--undo", "discard", "--save", "s"], &["--save", "--undo discard"]);
 }
+
+#[test]
+fn diskettes_are_not_booted_yet() {
+    refused(&["--hda", "d.vhd", "--boot", "cd,floppy,hdd"], &["--boot floppy", "not in this build"]);
+}

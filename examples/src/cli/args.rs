@@ -77,7 +77,7 @@ pub(crate) struct Args {
     /// Parallel port
     #[arg(long, value_name = "BACKEND")]
     pub(crate) parallel: Option<BackendSpec>,
-    /// Boot order, from cd, floppy, hdd, scsi, net
+    /// Boot order, from cd, floppy, hdd, scsi, net. All CD drives are tried, and the first disk of hdd (IDE, if scsi is listed too) and scsi
     #[arg(long, value_name = "ORDER", value_delimiter = ',')]
     pub(crate) boot: Vec<BootDevice>,
     /// System BIOS image in place of ours
@@ -450,6 +450,7 @@ impl Args {
             ("--replay", self.replay.is_some()),
             ("--trace", !self.trace.is_empty()),
             ("--gdb", self.gdb.is_some()),
+            ("--boot floppy", self.boot.contains(&BootDevice::Floppy)),
             ("--boot net", self.boot.contains(&BootDevice::Net)),
         ];
         if let Some((flag, _)) = unbuilt.iter().find(|(_, used)| *used) {
