@@ -40,6 +40,8 @@ pub(crate) struct Adapter {
     // Derived from the state.
     pub(crate) program: Box<[Instruction; PROGRAM]>,
     // Book-keeping.
+    /// What a machine knows a request by is this more than its number in the state.
+    pub(crate) request_base: u64,
     /// Grows with every change that the sequencer's program could notice.
     pub(crate) version: u64,
     pub(crate) attention: bool,
@@ -84,6 +86,7 @@ impl Adapter {
             pci_low: 0,
             latency_timer: 0,
             master_abort: false,
+            request_base: 0,
             program,
             version: 1,
             attention: false,
@@ -104,8 +107,15 @@ impl Adapter {
         this
     }
 
+    /// Another state, after which requests that are out are nobody's any more.
+    pub(crate) fn replace(&mut self, state: State) {
+        self.request_base = self.request_base.wrapping_add(self.s.next_id);
+        self.s = state;
+        self.decode_all();
+    }
+
     /// Everything that follows from the state is made anew.
-    pub(crate) fn decode_all(&mut self) {
+    fn decode_all(&mut self) {
         for (instruction, word) in self.program.iter_mut().zip(&self.s.ram) {
             *instruction = Instruction::decode(*word);
         }
@@ -607,7 +617,8 @@ impl Adapter {
         self.s.reset_registers(self.config.wide);
         self.set_file(r::HCNTRL, value & 0x5a | hcntrl::PAUSE | hcntrl::CHIPRST);
         self.s.free_since = self.s.time;
-        self.reschedule();
+        // What waited for the command that is gone goes on.
+        self.start_queued();
     }
 
     fn write_interrupt_status(&mut self, value: u8) {

@@ -13,7 +13,7 @@ use slotone_scsi::{Reset, Target};
 
 use crate::adapter::{Adapter, Who};
 use crate::registers as r;
-use crate::state::{self, Saved, State};
+use crate::state::{self, Bus, Saved, State};
 use crate::{INTA, seeprom};
 
 const SECTION: &str = "aic7870";
@@ -88,7 +88,10 @@ impl Default for Aic7870Config {
 /// An AIC-7870 on a PCI slot, with up to 15 targets on its SCSI bus.
 ///
 /// It is PCI function 0 of its device, `Device` and `DiskClient`; the unit of a disk request is the target's SCSI ID. Many requests
-/// may be out at once.
+/// may be out at once. A reset and a restored state make what is out nobody's: what comes of it later is ignored, and the requests of a restored
+/// state come anew, under numbers that were never used.
+///
+/// A state is restored into an adapter with the same ID and width and with targets at the same IDs; another one says in its error what it has.
 pub struct Aic7870 {
     config: ConfigSpace,
     chip: Adapter,
@@ -191,6 +194,13 @@ impl Aic7870 {
         self.chip.bus_trace = Some(Box::new(sink));
     }
 
+    /// What a saved state must find again.
+    fn bus(&self) -> Bus {
+        let targets = self.chip.targets.iter().enumerate().filter(|(_, target)| target.is_some());
+        let present = targets.fold(0, |mask, (id, _)| mask | 1 << id);
+        Bus { id: self.chip.config.id, wide: self.chip.config.wide, present }
+    }
+
     /// Derives from configuration space what it governs.
     fn decode(&mut self) {
         let command = self.config.command();
@@ -280,10 +290,9 @@ impl Device for Aic7870 {
         self.config.reset();
         let chip = &mut self.chip;
         let (time, image) = (chip.s.time, chip.s.seeprom.words().to_vec());
-        let (scratch, next_id) = (chip.s.file[0x20..0x60].to_vec(), chip.s.next_id);
-        chip.s = State::new(chip.config.id, chip.config.wide);
-        // Numbers of requests that are still out must not come again.
-        (chip.s.time, chip.s.next_id, chip.s.random) = (time, next_id, chip.config.latency.seed);
+        let scratch = chip.s.file[0x20..0x60].to_vec();
+        chip.replace(State::new(chip.config.id, chip.config.wide));
+        (chip.s.time, chip.s.random) = (time, chip.config.latency.seed);
         let words: [u16; seeprom::WORDS] = std::array::from_fn(|n| image.get(n).copied().unwrap_or(0xffff));
         chip.s.seeprom = seeprom::Seeprom::new(words);
         if kind == ResetKind::Bus {
@@ -292,7 +301,6 @@ impl Device for Aic7870 {
         for target in chip.targets.iter_mut().flatten() {
             target.reset(Reset::PowerOn);
         }
-        chip.decode_all();
         self.decode();
     }
 
@@ -300,6 +308,7 @@ impl Device for Aic7870 {
         let saved = Saved {
             config: self.config.save(),
             status_high: self.config.byte(0x07),
+            bus: self.bus(),
             state: self.chip.s.clone(),
         };
         w.section(SECTION, 1, &saved);
@@ -312,8 +321,11 @@ impl Device for Aic7870 {
         let invalid =
             |what: &str| StateError::Invalid { section: SECTION.to_string(), what: what.to_string() };
         let saved: Saved = r.section(SECTION, 1)?;
-        let present: [bool; 16] = std::array::from_fn(|id| self.chip.targets[id].is_some());
-        state::check(&saved.state, &present).map_err(invalid)?;
+        let here = self.bus();
+        if saved.bus != here {
+            return Err(invalid(&format!("it is of an adapter with {}; this one has {here}", saved.bus)));
+        }
+        state::check(&saved.state, here).map_err(invalid)?;
         // Targets change one by one; should one refuse, those before it get back what they had.
         let mut before = StateWriter::new();
         for target in self.chip.targets.iter().flatten() {
@@ -337,8 +349,7 @@ impl Device for Aic7870 {
         }
         self.config.load(&saved.config);
         self.config.set(0x07, &[saved.status_high & 0xf9 | 0x02]);
-        self.chip.s = saved.state;
-        self.chip.decode_all();
+        self.chip.replace(saved.state);
         self.decode();
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! What a guest can observe and a saved machine keeps.
 
 use std::collections::VecDeque;
+use std::fmt;
 
 use slotone_block::{Completion, Outcome};
 use slotone_bus::state::{Encode, StateError, StateReader, StateWriter};
@@ -481,9 +482,36 @@ impl State {
 pub(crate) struct Saved {
     pub(crate) config: ConfigBytes,
     pub(crate) status_high: u8,
+    pub(crate) bus: Bus,
     pub(crate) state: State,
 }
-encode_fields!(Saved { config, status_high, state });
+encode_fields!(Saved { config, status_high, bus, state });
+
+/// Who is on a bus.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Bus {
+    /// The adapter's own ID.
+    pub(crate) id: u8,
+    pub(crate) wide: bool,
+    /// A bit for each ID that has a target.
+    pub(crate) present: u16,
+}
+encode_fields!(Bus { id, wide, present });
+
+impl Bus {
+    fn has(self, id: u8) -> bool {
+        id < 16 && self.present >> id & 1 != 0
+    }
+}
+
+impl fmt::Display for Bus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = if self.wide { "wide" } else { "narrow" };
+        write!(f, "SCSI ID {} on a {width} bus and ", self.id)?;
+        let ids: Vec<String> = (0..16).filter(|id| self.has(*id)).map(|id| id.to_string()).collect();
+        if ids.is_empty() { f.write_str("no targets") } else { write!(f, "targets at {}", ids.join(", ")) }
+    }
+}
 
 fn sound(ok: bool, what: &'static str) -> Result<(), &'static str> {
     if ok { Ok(()) } else { Err(what) }
@@ -547,8 +575,8 @@ fn check_task(task: &Task) -> Result<(), &'static str> {
     }
 }
 
-/// Whether a machine could have come to `state`; `present` says at which IDs there are targets.
-pub(crate) fn check(state: &State, present: &[bool; 16]) -> Result<(), &'static str> {
+/// Whether a machine could have come to `state`; `bus` says at which IDs there are targets.
+pub(crate) fn check(state: &State, bus: Bus) -> Result<(), &'static str> {
     sound(state.ram.len() == PROGRAM, "sequencer RAM")?;
     sound(state.file[usize::from(r::ALLONES)] == 0xff, "ALLONES")?;
     sound(state.file[usize::from(r::ALLZEROS)] == 0, "ALLZEROS")?;
@@ -564,7 +592,7 @@ pub(crate) fn check(state: &State, present: &[bool; 16]) -> Result<(), &'static 
     let soon = state.time + SLICE;
     sound(state.steps <= STEPS && state.steps_again <= soon, "steps of the data path")?;
     sound(state.selecting.is_none() || state.link.is_none(), "selection")?;
-    let there = |id: u8| present.get(usize::from(id)) == Some(&true);
+    let there = |id: u8| bus.has(id);
     sound(state.selected.is_none_or(|id| there(id) && state.selecting.is_some()), "selection")?;
     sound(state.run_at.is_none() || state.running() && !state.parked, "sequencer")?;
     sound(state.commands.len() <= 16 * DEPTH, "commands")?;

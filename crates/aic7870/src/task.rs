@@ -29,8 +29,11 @@ impl Task {
         }
     }
 
-    /// Bytes that it holds or is about to.
+    /// Bytes that it holds or is about to. What a list of parameters asks for may be a whole piece; what waits for its turn asks for nothing yet.
     fn load(&self) -> u64 {
+        if self.stage == Stage::DataOut && self.access.is_none() {
+            return PIECE;
+        }
         let asked = self.request.as_ref().filter(|r| r.kind == Kind::Read).map_or(0, |r| r.len);
         (self.data.len() as u64).max(u64::from(self.want)).max(asked)
     }
@@ -84,8 +87,7 @@ impl Adapter {
         let others = || self.s.commands.iter().filter(|t| t.unit == unit);
         let of_nexus =
             |t: &Task| (t.unit, t.command.lun, t.command.initiator) == (unit, command.lun, command.initiator);
-        let full =
-            others().count() >= DEPTH || self.s.commands.iter().map(Task::load).sum::<u64>() + PIECE > BUDGET;
+        let full = others().count() >= DEPTH || !self.has_room();
         let again = |t: &Task| of_nexus(t) && t.tag_byte() == tag.map(|(_, tag)| tag);
         let overlapped = !full && others().any(again);
         // The status of a failed command is on its way: its sense data must not be lost.
@@ -108,6 +110,11 @@ impl Adapter {
         } else if begins {
             self.begin(id);
         }
+    }
+
+    /// Whether one more command may begin.
+    fn has_room(&self) -> bool {
+        self.s.commands.iter().map(Task::load).sum::<u64>() + PIECE <= BUDGET
     }
 
     /// Whether the order of tags lets a command start (SCSI-2, 7.8).
@@ -161,14 +168,13 @@ impl Adapter {
         self.reschedule();
     }
 
-    /// Commands that waited for their turn begin.
-    fn start_queued(&mut self, unit: u8) {
-        let waiting: Vec<u64> = (self.s.commands.iter())
-            .filter(|t| t.unit == unit && t.stage == Stage::Queued)
-            .map(|t| t.id)
-            .collect();
+    /// Commands that waited for their turn, or for room, begin.
+    pub(crate) fn start_queued(&mut self) {
+        let queued = self.s.commands.iter().filter(|t| t.stage == Stage::Queued);
+        let waiting: Vec<u64> = queued.map(|t| t.id).collect();
         for id in waiting {
             let Some(task) = self.s.commands.iter().find(|t| t.id == id) else { continue };
+            let unit = task.unit;
             let held = self.held(unit, task.command.initiator)
                 || (self.s.commands.iter()).any(|t| t.unit == unit && t.status == status::CHECK_CONDITION);
             if held {
@@ -176,7 +182,7 @@ impl Adapter {
                 if let Some(task) = self.task(id) {
                     task.blocked.get_or_insert(until);
                 }
-            } else if self.may_start(task) {
+            } else if self.may_start(task) && self.has_room() {
                 self.begin(id);
             }
         }
@@ -335,7 +341,11 @@ impl Adapter {
         let Some(task) = self.task(id) else { return };
         let (unit, initiator) = (task.unit, task.command.initiator);
         if task.stage == Stage::Queued {
-            return self.begin(id); // it waited long enough
+            // It waited long enough for another's sense data; without room it goes on when a command ends.
+            task.blocked = None;
+            return if self.has_room() {
+                self.begin(id)
+            };
         }
         let waited = task.blocked.take().is_some();
         let answered = task.host.completion.is_some();
@@ -407,8 +417,9 @@ impl Adapter {
     pub(crate) fn finish(&mut self, id: u64) {
         let Some(at) = self.s.commands.iter().position(|t| t.id == id) else { return };
         let task = self.s.commands.remove(at);
+        let _ = &task;
         trace!(self, "target {} tag {:?}: status {:02x}", task.unit, task.tag, task.status);
-        self.start_queued(task.unit);
+        self.start_queued();
     }
 
     /// Commands are forgotten.
@@ -420,10 +431,7 @@ impl Adapter {
         {
             link.task = None;
         }
-        let units: Vec<u8> = self.s.link.iter().map(|l| l.unit).collect();
-        for unit in units {
-            self.start_queued(unit);
-        }
+        self.start_queued();
     }
 }
 
@@ -449,12 +457,13 @@ impl DiskClient for Adapter {
             Kind::Discard => (Operation::Discard { len: request.len }, Vec::new()),
         };
         let due = request.due.as_nanos();
-        Some(Request { id: request.id, unit: task.unit, operation, offset: request.offset, data, due })
+        let id = self.request_base.wrapping_add(request.id);
+        Some(Request { id, unit: task.unit, operation, offset: request.offset, data, due })
     }
 
     fn complete(&mut self, completion: Completion) {
-        let wanted =
-            |t: &&mut Task| t.host.handed_out && t.request.as_ref().is_some_and(|r| r.id == completion.id);
+        let number = completion.id.wrapping_sub(self.request_base);
+        let wanted = |t: &&mut Task| t.host.handed_out && t.request.as_ref().is_some_and(|r| r.id == number);
         if let Some(task) = self.s.commands.iter_mut().find(wanted) {
             task.host.late = false;
             task.host.completion = Some(completion);

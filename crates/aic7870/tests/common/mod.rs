@@ -177,6 +177,11 @@ impl Board {
         }
     }
 
+    /// Answers of media that have not come yet.
+    pub(crate) fn held(&self) -> usize {
+        self.held.len()
+    }
+
     /// Lets `nanos` pass.
     pub(crate) fn advance(&mut self, nanos: u64) {
         let end = self.now + nanos;
