@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use slotone_block::BlockBackend;
 use slotone_bus::mem::{Memory, MemoryError};
@@ -169,6 +170,8 @@ pub(crate) struct Board {
     pub(crate) host_times: HostTimes,
     /// Threads for slow media.
     pub(crate) pool: Pool,
+    /// When to look for drives that are to be flushed.
+    pub(crate) drain_at: Option<Instant>,
     /// What nobody was told yet.
     pub(crate) disk_errors: DiskErrors,
     /// Network ports that have called.
@@ -222,6 +225,7 @@ impl Board {
             stats: BoardStats::default(),
             host_times: HostTimes::default(),
             pool: Pool::default(),
+            drain_at: None,
             disk_errors: DiskErrors::default(),
             calls: Calls::default(),
             answering: false,

@@ -9,9 +9,9 @@ use std::any::Any;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use slotone_block::{BlockBackend, DiskClient, Operation, Request, perform_with};
+use slotone_block::{BlockBackend, DiskClient, Operation, Outcome, Request, perform_with};
 use slotone_bus::Device;
 
 use crate::board::{Board, DeviceId};
@@ -28,6 +28,8 @@ const FAST: u64 = 200_000;
 const PATIENCE: u8 = 32;
 /// After so many fast ones in a row the slow ones before are forgotten.
 const FORGET: u8 = 64;
+/// So long after its last write a drive is flushed if the guest does not do it.
+const QUIET: Duration = Duration::from_secs(2);
 /// Requests, and bytes of their data, that wait in the machine because enough is out to their drive; with more the controller's others wait with them.
 const MOST_WAITING: usize = 256;
 const MOST_BYTES_WAITING: usize = 32 << 20;
@@ -64,11 +66,13 @@ struct Drive {
     medium: Option<Arc<dyn BlockBackend>>,
     reads: Pace,
     writes: Pace,
+    /// When it was last written to, unless it was flushed since; with the real clock only.
+    unflushed: Option<Instant>,
 }
 
 impl Drive {
     fn new(medium: Option<Arc<dyn BlockBackend>>) -> Self {
-        Self { medium, reads: Pace::default(), writes: Pace::default() }
+        Self { medium, reads: Pace::default(), writes: Pace::default(), unflushed: None }
     }
 
     /// The pace of what is carried out at once while it is fast. The rest may take long on any host: it makes data durable, or works on ranges of any
@@ -81,10 +85,30 @@ impl Drive {
         }
     }
 
-    fn took(&mut self, operation: Operation, bytes: usize, nanos: u64) {
+    /// A request of so many bytes was carried out. Whether the drive has unflushed writes now.
+    fn took(
+        &mut self,
+        (operation, outcome): (Operation, Outcome),
+        bytes: usize,
+        started: Instant,
+        nanos: u64,
+    ) -> bool {
         if let Some(pace) = self.pace(operation) {
             pace.took(bytes, nanos);
         }
+        match operation {
+            // One that failed may have been carried out in part.
+            Operation::Write { fua: false } | Operation::Discard { .. } => {
+                if self.medium.as_ref().is_some_and(|medium| !medium.info().read_only) {
+                    self.unflushed = self.unflushed.max(Some(started + Duration::from_nanos(nanos)));
+                }
+            }
+            Operation::Flush if outcome == Outcome::Done => {
+                self.unflushed = self.unflushed.filter(|written| *written > started);
+            }
+            Operation::Flush | Operation::Read | Operation::Write { fua: true } => {}
+        }
+        self.unflushed.is_some()
     }
 }
 
@@ -193,7 +217,7 @@ impl Board {
     /// Carries the requests of a controller to its media, or hands them to a thread.
     pub(crate) fn carry_disk_requests(&mut self, index: u16) {
         let real = self.time.mode() == ClockMode::Real;
-        let Self { slots, pool, host_times, stats, disk_errors, .. } = self;
+        let Self { slots, pool, host_times, stats, disk_errors, drain_at, .. } = self;
         let slot = &mut slots[usize::from(index)];
         let (Some(disk), Some(device)) = (&mut slot.disk, slot.device.as_deref_mut()) else { return };
         let Some(client) = (disk.client)(device) else { return };
@@ -202,7 +226,7 @@ impl Board {
             stats.disk_requests += 1;
             stats.disk_bytes += bytes as u64;
             if real && let Some(medium) = disk.for_a_thread(pool, index, &request) {
-                match pool.submit(Job { device: index, epoch: disk.epoch, medium, request }) {
+                match pool.submit(Job { device: index, epoch: disk.epoch, medium, request, own: false }) {
                     Ok(()) => continue,
                     Err(job) => request = job.request,
                 }
@@ -212,18 +236,61 @@ impl Board {
             let (operation, unit) = (request.operation, usize::from(request.unit));
             let medium = disk.drives.get(unit).and_then(|d| d.medium.as_deref());
             let lane = (index, request.unit);
-            client.complete(perform_with(medium, request, |reason| {
+            let completion = perform_with(medium, request, |reason| {
                 let medium = medium.map_or_else(String::new, |medium| medium.info().name.clone());
                 disk_errors.note(lane, operation, Failure { medium, reason });
-            }));
+            });
+            let outcome = completion.outcome;
+            client.complete(completion);
             host_times.long_over(index, computing);
             if let (Some(started), Some(drive)) = (started, disk.drives.get_mut(unit)) {
-                drive.took(operation, bytes, started.elapsed().as_nanos() as u64);
+                let nanos = started.elapsed().as_nanos() as u64;
+                if drive.took((operation, outcome), bytes, started, nanos) {
+                    drain_at.get_or_insert(started + QUIET);
+                }
             }
         }
         // Until something was done.
         pool.kept |= !disk.waiting.is_empty();
         self.update_deadline(index);
+    }
+
+    /// Flushes drives that were written to and then left alone, as the write cache of a disk drains: a guest that is content with that may never ask
+    /// for a flush, and the host may lose its power.
+    #[inline]
+    pub(crate) fn drain_caches(&mut self) {
+        if self.drain_at.is_some_and(|at| at <= Instant::now()) {
+            self.drain_at = None;
+            self.drain_caches_now(Instant::now());
+        }
+    }
+
+    fn drain_caches_now(&mut self, now: Instant) {
+        let Self { slots, pool, drain_at, .. } = self;
+        for (index, slot) in slots.iter_mut().enumerate() {
+            let Some(disk) = &mut slot.disk else { continue };
+            let device = index as u16;
+            for (unit, drive) in disk.drives.iter_mut().enumerate() {
+                let (Some(written), Some(medium), Ok(unit)) =
+                    (drive.unflushed, &drive.medium, u8::try_from(unit))
+                else {
+                    continue;
+                };
+                let mut due = written + QUIET;
+                if due <= now {
+                    // If it fails, or another flush or a write is out, later.
+                    due = now + QUIET;
+                    if !pool.is_writing((device, unit)) {
+                        drive.unflushed = Some(now);
+                        let (medium, operation) = (Arc::clone(medium), Operation::Flush);
+                        let request = Request { id: 0, unit, operation, offset: 0, data: Vec::new(), due: 0 };
+                        // Without a thread later as well.
+                        let _ = pool.submit(Job { device, epoch: disk.epoch, medium, request, own: true });
+                    }
+                }
+                *drain_at = Some(drain_at.map_or(due, |at| at.min(due)));
+            }
+        }
     }
 
     /// Tells controllers what threads have done.
@@ -234,11 +301,15 @@ impl Board {
                 self.disk_errors.note((done.device, done.unit), done.operation, failure);
             }
             let Some(disk) = &mut self.slot_mut(done.device).disk else { continue };
-            if let Some(drive) = disk.drives.get_mut(usize::from(done.unit)) {
-                drive.took(done.operation, done.completion.data.len(), done.nanos);
-            }
             let client = disk.client;
-            if disk.epoch == done.epoch {
+            let asked = disk.epoch == done.epoch && !done.own;
+            if let Some(drive) = disk.drives.get_mut(usize::from(done.unit)) {
+                let how = (done.operation, done.completion.outcome);
+                if drive.took(how, done.completion.data.len(), done.started, done.nanos) {
+                    self.drain_at.get_or_insert(done.started + QUIET);
+                }
+            }
+            if asked {
                 self.call(done.device, |device, _| {
                     if let Some(client) = client(device) {
                         client.complete(done.completion);

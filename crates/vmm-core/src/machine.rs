@@ -183,6 +183,7 @@ impl Machine {
                 return exit;
             }
             self.board.sync(self.cpu.retired());
+            self.board.drain_caches();
             if self.board.pending.any() {
                 continue;
             }

@@ -39,6 +39,8 @@ pub(crate) struct Job {
     pub(crate) epoch: u32,
     pub(crate) medium: Arc<dyn BlockBackend>,
     pub(crate) request: Request,
+    /// The machine asks; the controller does not know.
+    pub(crate) own: bool,
 }
 
 impl Job {
@@ -57,6 +59,9 @@ pub(crate) struct Done {
     pub(crate) completion: Completion,
     /// Why it failed.
     pub(crate) failure: Option<Failure>,
+    /// It is none of the controller's.
+    pub(crate) own: bool,
+    pub(crate) started: Instant,
     /// Nanoseconds that it took.
     pub(crate) nanos: u64,
     /// Nanoseconds of processor time that its thread took for it.
@@ -296,7 +301,7 @@ impl Shared {
 
 /// Carries a request out. A medium that panics has failed; its panic has been told where panics are told.
 fn carry_out(job: Job) -> Done {
-    let Job { device, epoch, medium, request } = job;
+    let Job { device, epoch, medium, request, own } = job;
     let (id, unit, operation) = (request.id, request.unit, request.operation);
     let (started, mut reason) = (Instant::now(), None);
     let result =
@@ -309,7 +314,7 @@ fn carry_out(job: Job) -> Done {
     // The medium is given back before anybody hears of the end: it may be the last to hold a file open.
     let named = move || reason.map(|reason| Failure { medium: medium.info().name.clone(), reason });
     let failure = catch_unwind(AssertUnwindSafe(named)).unwrap_or_default();
-    Done { device, epoch, unit, operation, completion, failure, nanos, computed: 0 }
+    Done { device, epoch, unit, operation, completion, failure, own, started, nanos, computed: 0 }
 }
 
 /// The threads of one machine, started when they are needed. Dropping it waits for requests that are being carried out, within its patience, and
@@ -349,6 +354,12 @@ impl Pool {
     /// Whether something is out to a drive.
     pub(crate) fn is_busy(&self, lane: Lane) -> bool {
         self.out > 0 && self.shared.lock().lanes.contains_key(&lane)
+    }
+
+    /// Whether something is out to a drive that changes it or makes it durable.
+    pub(crate) fn is_writing(&self, lane: Lane) -> bool {
+        let writes = |queue: &Queue| queue.entries.iter().any(|e| !matches!(e.effect, Effect::Read(..)));
+        self.out > 0 && self.shared.lock().lanes.get(&lane).is_some_and(writes)
     }
 
     /// The drives of a controller of which no more is to be taken, so much is out to them.

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
+use slotone_block::layers::ReadOnly;
 use slotone_block::memory::MemoryDisk;
 use slotone_block::{
     BlockBackend, BlockError, Completion, DiskClient, MediumInfo, Operation, Outcome, Request, Result,
@@ -139,6 +140,7 @@ struct GateState {
     /// What may go goes at once.
     fast: bool,
     panics: bool,
+    flushes: usize,
     /// Writes find the host's disk full.
     full: bool,
     /// What came in, in order.
@@ -229,6 +231,7 @@ impl BlockBackend for Gate {
         self.disk.write_at(offset, bufs, fua)
     }
     fn flush(&self) -> Result<()> {
+        self.state.lock().unwrap().flushes += 1;
         self.pass(('f', 0));
         self.disk.flush()
     }
@@ -745,4 +748,53 @@ fn what_threads_compute_is_their_controllers() {
     b.run_for(2);
     let (all, seconds) = (began.elapsed().as_secs_f64(), b.machine.host_time(b.id).thread_seconds);
     assert!(seconds > 0.0 && seconds < all, "{seconds} of {all}");
+}
+
+/// What a guest wrote and does not flush is made durable when it has been quiet for two seconds of the host's time, once.
+#[test]
+fn a_drive_that_was_written_to_and_left_alone_is_flushed() {
+    let mut real = Bench::open(4, ClockMode::Real);
+    let mut counted = Bench::open(1, ClockMode::Counted);
+    let read_only = ReadOnly::new(Arc::clone(&real.gates[3]));
+    real.machine.set_medium(real.id, 3, Some(Arc::new(read_only))).unwrap();
+    let began = Instant::now();
+    counted.write(0, 512, 1, 512);
+    real.write(0, 512, 1, 512);
+    real.read(1, 512);
+    real.write(2, 512, 1, 512);
+    real.ask(2, Operation::Flush, 0, Vec::new());
+    real.write(3, 512, 1, 512);
+    real.run_for(5);
+    let flushes = |b: &Bench| b.gates.iter().map(|g| g.state.lock().unwrap().flushes).collect::<Vec<_>>();
+    assert_eq!(flushes(&real), [0, 0, 1, 0]);
+    let mut run_until = |done: &dyn Fn(&Bench) -> bool| {
+        while !done(&real) {
+            assert!(began.elapsed() < PATIENCE);
+            real.run_some();
+            counted.run_some();
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    run_until(&|b| flushes(b)[0] > 0);
+    assert!(began.elapsed() >= Duration::from_secs(2));
+    // Nothing was written since.
+    run_until(&|_| began.elapsed() > Duration::from_millis(4_500));
+    assert_eq!(flushes(&real), [1, 0, 1, 0]);
+    assert_eq!(flushes(&counted), [0], "the same run whatever the host's time");
+    assert_eq!(
+        (real.take_done().len(), real.controller().unknown),
+        (5, 0),
+        "the controller does not hear of it"
+    );
+    // Again, and while the flush hangs no second.
+    real.gates[0].state.lock().unwrap().shut = true;
+    real.gates[0].let_go(&[('w', 512)]);
+    real.write(0, 512, 1, 512);
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_millis(4_500) {
+        real.run_some();
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(flushes(&real)[0], 2);
+    real.gates[0].let_go(&[('f', 0)]);
 }
