@@ -157,15 +157,20 @@ pub trait BlockBackend: Send + Sync + fmt::Debug {
     /// # Errors
     /// As [`BlockBackend::write_at`].
     fn write_zeroes(&self, offset: u64, len: u64, fua: bool) -> Result<()> {
-        let zeros = [0u8; 64 * 1024];
-        let mut done = 0;
-        while done < len {
-            let n = (len - done).min(zeros.len() as u64);
-            self.write_at(offset + done, &[IoSlice::new(&zeros[..n as usize])], fua)?;
-            done += n;
-        }
-        Ok(())
+        write_zero_bytes(self, offset, len, fua)
     }
+}
+
+/// Writes zeros as any other bytes, and flushes once behind them if they are to be durable.
+fn write_zero_bytes(medium: &(impl BlockBackend + ?Sized), offset: u64, len: u64, fua: bool) -> Result<()> {
+    let zeros = [0u8; 64 * 1024];
+    let mut done = 0;
+    while done < len {
+        let n = (len - done).min(zeros.len() as u64);
+        write_all(medium, offset + done, &zeros[..n as usize])?;
+        done += n;
+    }
+    if fua { medium.flush() } else { Ok(()) }
 }
 
 /// [`BlockBackend::read_at`] into one buffer.

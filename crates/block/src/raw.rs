@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use thiserror::Error;
 
-use crate::{BlockBackend, BlockError, MediumInfo, Result, SECTOR, check_range};
+use crate::{BlockBackend, BlockError, MediumInfo, Result, SECTOR, check_range, write_zero_bytes};
 
 /// How to open an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -257,38 +257,54 @@ impl BlockBackend for RawDisk {
 
     fn discard(&self, offset: u64, len: u64) -> Result<()> {
         check_range(&self.info, offset, len, true)?;
-        // A file system that cannot punch holes says so once; a discard is a hint, so that is no error.
-        if len > 0
-            && self.discards.load(Relaxed)
-            && !platform::punch(&self.file, offset, len).map_err(host_error)?
-        {
-            self.discards.store(false, Relaxed);
-        }
-        Ok(())
+        // A discard is a hint: what cannot be done is no error.
+        self.allocate(&self.discards, platform::punch, offset, len).map(drop)
     }
 
     fn write_zeroes(&self, offset: u64, len: u64, fua: bool) -> Result<()> {
         check_range(&self.info, offset, len, true)?;
-        if len > 0 && self.zeroes.load(Relaxed) {
-            if platform::zero(&self.file, offset, len).map_err(host_error)? {
-                return if fua { self.flush() } else { Ok(()) };
-            }
-            self.zeroes.store(false, Relaxed);
-        }
-        let zeros = [0u8; 64 * 1024];
-        let mut done = 0;
-        while done < len {
-            let n = (len - done).min(zeros.len() as u64);
-            self.write_at(offset + done, &[IoSlice::new(&zeros[..n as usize])], false)?;
-            done += n;
+        if !self.allocate(&self.zeroes, platform::zero, offset, len)? {
+            return write_zero_bytes(self, offset, len, fua);
         }
         if fua { self.flush() } else { Ok(()) }
     }
 }
 
+/// What the host made of a range that was to be punched or zeroed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Allocated {
+    Done,
+    /// Not this range, as block devices answer when it is not whole blocks of theirs.
+    NotThis,
+    /// The file system or device cannot do it at all.
+    Never,
+}
+
+impl RawDisk {
+    /// Asks the host to punch or zero a range, unless it said before that it cannot. Whether it did.
+    fn allocate(
+        &self,
+        able: &AtomicBool,
+        how: impl FnOnce(&File, u64, u64) -> io::Result<Allocated>,
+        offset: u64,
+        len: u64,
+    ) -> Result<bool> {
+        if len == 0 || !able.load(Relaxed) {
+            return Ok(len == 0);
+        }
+        let answer = how(&self.file, offset, len).map_err(host_error)?;
+        if answer == Allocated::Never {
+            able.store(false, Relaxed);
+        }
+        Ok(answer == Allocated::Done)
+    }
+}
+
 #[cfg(unix)]
 mod platform {
-    use super::{File, IoSlice, IoSliceMut, OpenOptions, io};
+    use super::{Allocated, File, IoSlice, IoSliceMut, OpenOptions, io};
+    #[cfg(target_os = "linux")]
+    use rustix::fs::FallocateFlags;
     use rustix::fs::FlockOperation;
     use std::fs::FileType;
     use std::os::unix::fs::FileExt;
@@ -381,40 +397,70 @@ mod platform {
     }
 
     #[cfg(target_os = "linux")]
-    fn allocate(file: &File, flags: rustix::fs::FallocateFlags, offset: u64, len: u64) -> io::Result<bool> {
+    fn allocate(file: &File, flags: FallocateFlags, offset: u64, len: u64) -> io::Result<Allocated> {
+        answer(rustix::fs::fallocate(file, flags | FallocateFlags::KEEP_SIZE, offset, len))
+    }
+
+    #[cfg(target_os = "linux")]
+    fn answer(result: rustix::io::Result<()>) -> io::Result<Allocated> {
         use rustix::io::Errno;
-        match rustix::fs::fallocate(file, flags | rustix::fs::FallocateFlags::KEEP_SIZE, offset, len) {
-            Ok(()) => Ok(true),
-            // Block devices answer EINVAL when the range is not whole blocks of theirs.
-            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::NODEV | Errno::PERM) => Ok(false),
+        match result {
+            Ok(()) => Ok(Allocated::Done),
+            Err(Errno::INVAL) => Ok(Allocated::NotThis),
+            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::NODEV | Errno::PERM) => Ok(Allocated::Never),
             Err(e) => Err(e.into()),
         }
     }
 
     #[cfg(target_os = "linux")]
-    pub(super) fn punch(file: &File, offset: u64, len: u64) -> io::Result<bool> {
-        allocate(file, rustix::fs::FallocateFlags::PUNCH_HOLE, offset, len)
+    pub(super) fn punch(file: &File, offset: u64, len: u64) -> io::Result<Allocated> {
+        allocate(file, FallocateFlags::PUNCH_HOLE, offset, len)
     }
 
     #[cfg(target_os = "linux")]
-    pub(super) fn zero(file: &File, offset: u64, len: u64) -> io::Result<bool> {
-        allocate(file, rustix::fs::FallocateFlags::ZERO_RANGE, offset, len)
+    pub(super) fn zero(file: &File, offset: u64, len: u64) -> io::Result<Allocated> {
+        allocate(file, FallocateFlags::ZERO_RANGE, offset, len)
     }
 
     #[cfg(not(target_os = "linux"))]
-    pub(super) fn punch(_: &File, _: u64, _: u64) -> io::Result<bool> {
-        Ok(false)
+    pub(super) fn punch(_: &File, _: u64, _: u64) -> io::Result<Allocated> {
+        Ok(Allocated::Never)
     }
 
     #[cfg(not(target_os = "linux"))]
-    pub(super) fn zero(_: &File, _: u64, _: u64) -> io::Result<bool> {
-        Ok(false)
+    pub(super) fn zero(_: &File, _: u64, _: u64) -> io::Result<Allocated> {
+        Ok(Allocated::Never)
+    }
+
+    #[cfg(all(test, target_os = "linux"))]
+    mod tests {
+        use super::super::{AtomicBool, BlockBackend, OpenMode, RawDisk, Relaxed};
+        use super::*;
+        use rustix::io::Errno;
+
+        #[test]
+        fn a_range_that_is_refused_does_not_switch_discards_off() {
+            assert_eq!(answer(Ok(())).unwrap(), Allocated::Done);
+            assert!(answer(Err(Errno::IO)).is_err());
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("disk.img");
+            drop(RawDisk::create(&path, 1 << 20).unwrap());
+            let disk = RawDisk::open(&path, OpenMode::default()).unwrap();
+            let able = AtomicBool::new(true);
+            let with = |errno| disk.allocate(&able, |_, _, _| answer(Err(errno)), 512, 512).unwrap();
+            assert!(!with(Errno::INVAL), "a block device, of a range that is not whole blocks");
+            assert!(able.load(Relaxed));
+            assert!(!with(Errno::OPNOTSUPP));
+            assert!(!able.load(Relaxed));
+            assert!(!disk.allocate(&able, |_, _, _| unreachable!(), 512, 512).unwrap());
+            disk.write_zeroes(0, 1 << 20, true).unwrap();
+        }
     }
 }
 
 #[cfg(windows)]
 mod platform {
-    use super::{File, IoSlice, IoSliceMut, OpenOptions, io};
+    use super::{Allocated, File, IoSlice, IoSliceMut, OpenOptions, io};
     use std::fs::FileType;
     use std::os::windows::fs::FileExt;
 
@@ -458,11 +504,11 @@ mod platform {
         Ok(())
     }
 
-    pub(super) fn punch(_: &File, _: u64, _: u64) -> io::Result<bool> {
-        Ok(false)
+    pub(super) fn punch(_: &File, _: u64, _: u64) -> io::Result<Allocated> {
+        Ok(Allocated::Never)
     }
 
-    pub(super) fn zero(_: &File, _: u64, _: u64) -> io::Result<bool> {
-        Ok(false)
+    pub(super) fn zero(_: &File, _: u64, _: u64) -> io::Result<Allocated> {
+        Ok(Allocated::Never)
     }
 }

@@ -312,3 +312,40 @@ fn a_write_to_an_overlay_does_not_wait_for_a_read_of_its_base() {
     assert_eq!(in_time, Ok(true), "the write has waited for the base");
     assert!(data[..1024] == [1; 1024] && data[1024..1536] == [2; 512] && data[1536..] == [1; 512]);
 }
+
+/// A medium that counts what makes its bytes durable.
+#[derive(Debug)]
+struct Counter {
+    disk: MemoryDisk,
+    durable: std::sync::atomic::AtomicUsize,
+}
+
+impl BlockBackend for Counter {
+    fn info(&self) -> &slotone_block::MediumInfo {
+        self.disk.info()
+    }
+    fn read_at(&self, offset: u64, bufs: &mut [std::io::IoSliceMut<'_>]) -> slotone_block::Result<()> {
+        self.disk.read_at(offset, bufs)
+    }
+    fn write_at(&self, offset: u64, bufs: &[std::io::IoSlice<'_>], fua: bool) -> slotone_block::Result<()> {
+        self.durable.fetch_add(usize::from(fua), std::sync::atomic::Ordering::Relaxed);
+        self.disk.write_at(offset, bufs, fua)
+    }
+    fn flush(&self) -> slotone_block::Result<()> {
+        self.durable.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.disk.flush()
+    }
+}
+
+#[test]
+fn zeros_that_are_to_be_durable_are_flushed_once() {
+    let counter = Counter { disk: MemoryDisk::new(1 << 20), durable: Default::default() };
+    slotone_block::write_all(&counter, 0, &[1; 1024]).unwrap();
+    counter.write_zeroes(512, 300 << 10, true).unwrap();
+    assert_eq!(counter.durable.load(std::sync::atomic::Ordering::Relaxed), 1);
+    let mut data = [2; 1024];
+    slotone_block::read_exact(&counter, 0, &mut data).unwrap();
+    assert_eq!((data[511], data[512], data[1023]), (1, 0, 0));
+    counter.write_zeroes(0, 512, false).unwrap();
+    assert_eq!(counter.durable.load(std::sync::atomic::Ordering::Relaxed), 1);
+}
