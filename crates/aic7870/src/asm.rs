@@ -1,7 +1,9 @@
 //! An assembler and a disassembler for sequencer programs, in a notation of our own.
 //!
 //! One instruction a line, labels end with a colon, comments begin with `;` or `#`. Operands are register names
-//! ([`registers`](crate::registers)), `SRAMxx`, `SCBxx`, numbers (`12`, `0x0c`), and for branches labels or numbers.
+//! ([`registers`](crate::registers), the names of their write sides too: `CLRSINT1`), `SRAMxx` for scratch RAM with its address in hexadecimal
+//! (`SRAM20` to `SRAM5f`), `SCBxx` for the SCB window with the offset in it (`SCB00` to `SCB1f`), numbers (`12`, `0x0c`), and for branches labels or
+//! numbers. A label begins with a letter, an underscore or a dot.
 //!
 //! | instruction | meaning |
 //! | --- | --- |
@@ -26,11 +28,12 @@
 //! # Ok::<(), slotone_aic7870::asm::AsmError>(())
 //! ```
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::registers as r;
 use crate::sequencer::{Instruction, op};
+use crate::state::PROGRAM;
 
 /// Why a program does not assemble.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,18 +71,18 @@ fn mnemonic(table: &'static [(&'static str, u8)], code: u8) -> Option<&'static s
     table.iter().find(|(_, c)| *c == code).map(|(name, _)| *name)
 }
 
-/// The word of an ALU instruction as SEQRAM takes it: operation 0 to 5, see the chip's manual.
+/// The word of an ALU instruction as SEQRAM takes it: operation 0 to 5, OR, AND, XOR, ADD, ADC, ROL; of a larger number four bits count.
 pub const fn alu(operation: u8, destination: u8, source: u8, immediate: u8, ret: bool) -> u32 {
-    (operation as u32) << 25
+    (operation as u32 & 15) << 25
         | (ret as u32) << 24
         | (destination as u32) << 16
         | (source as u32) << 8
         | immediate as u32
 }
 
-/// The word of a branch: operation 8 to 15.
+/// The word of a branch: operation 8 to 15, JMP, JC, JNC, CALL, JNE, JNZ, JE, JZ; of a larger number four bits count, nine of the target.
 pub const fn branch(operation: u8, target: u16, source: u8, immediate: u8) -> u32 {
-    (operation as u32) << 25 | (target as u32 & 0x1ff) << 16 | (source as u32) << 8 | immediate as u32
+    (operation as u32 & 15) << 25 | (target as u32 & 0x1ff) << 16 | (source as u32) << 8 | immediate as u32
 }
 
 /// The control byte of `shl` and `shr` by `n`, 1 to 8.
@@ -92,17 +95,53 @@ const fn shift(left: bool, n: u8) -> u8 {
     }
 }
 
+/// A program with the places in it that have names.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Program {
+    /// Words for SEQRAM, at most 512.
+    pub words: Vec<u32>,
+    /// Labels, with what SEQADDR is there: where a driver may start the sequencer, or set a break address.
+    pub labels: BTreeMap<String, u16>,
+}
+
 /// Turns a program into words for SEQRAM, at most 512.
 ///
 /// # Errors
 /// [`AsmError`] with the line.
 pub fn assemble(text: &str) -> Result<Vec<u32>, AsmError> {
-    let mut labels = HashMap::new();
+    assemble_with_labels(text).map(|program| program.words)
+}
+
+/// The same, with the addresses of the labels.
+///
+/// ```
+/// let program = slotone_aic7870::asm::assemble_with_labels("start: nop\n jmp start\nreset: clr SCSISEQ\n jmp start\n")?;
+/// assert_eq!((program.words.len(), program.labels["start"], program.labels["reset"]), (4, 0, 2));
+/// # Ok::<(), slotone_aic7870::asm::AsmError>(())
+/// ```
+///
+/// # Errors
+/// [`AsmError`] with the line.
+pub fn assemble_with_labels(text: &str) -> Result<Program, AsmError> {
+    let mut labels = BTreeMap::new();
     let mut lines = Vec::new();
     for (n, line) in text.lines().enumerate() {
         let mut line = line.split([';', '#']).next().unwrap_or("").trim();
         while let Some((label, rest)) = line.split_once(':') {
-            labels.insert(label.trim().to_string(), lines.len() as u16);
+            let label = label.trim();
+            let wrong = |what: &str| AsmError { line: n + 1, what: format!("{label} {what}") };
+            if !label.starts_with(|c: char| c.is_alphabetic() || "_.".contains(c))
+                || label.contains(|c: char| c.is_whitespace() || c == ',')
+            {
+                return Err(wrong("is no label"));
+            }
+            if lines.len() >= PROGRAM {
+                return Err(wrong("lies beyond the last of 512 instructions"));
+            }
+            if labels.insert(label.to_string(), lines.len() as u16).is_some() {
+                return Err(wrong("is a label already"));
+            }
             line = rest.trim();
         }
         if !line.is_empty() {
@@ -111,13 +150,13 @@ pub fn assemble(text: &str) -> Result<Vec<u32>, AsmError> {
     }
     let words = lines.iter().map(|(n, line)| one(line, &labels).map_err(|what| AsmError { line: *n, what }));
     let words: Vec<u32> = words.collect::<Result<_, _>>()?;
-    if words.len() > 512 {
-        return Err(AsmError { line: lines[512].0, what: "a program has at most 512 instructions".into() });
+    if let Some((line, _)) = lines.get(PROGRAM) {
+        return Err(AsmError { line: *line, what: "a program has at most 512 instructions".into() });
     }
-    Ok(words)
+    Ok(Program { words, labels })
 }
 
-fn one(line: &str, labels: &HashMap<String, u16>) -> Result<u32, String> {
+fn one(line: &str, labels: &BTreeMap<String, u16>) -> Result<u32, String> {
     let (name, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
     let (rest, ret) = match rest.trim().strip_suffix("ret") {
         Some(rest) if rest.is_empty() || rest.ends_with(char::is_whitespace) => (rest, true),
@@ -137,7 +176,7 @@ fn one(line: &str, labels: &HashMap<String, u16>) -> Result<u32, String> {
     };
     let register = |text: &str| match r::address(text) {
         Some(address) => Ok(address),
-        None => number(text).and_then(|n| u8::try_from(n).map_err(|_| format!("{n} is no register"))),
+        None => number(text).ok().and_then(|n| u8::try_from(n).ok()).ok_or(format!("{text} is no register")),
     };
     let byte = |text: &str| match text {
         "A" => Ok(0),
@@ -145,6 +184,7 @@ fn one(line: &str, labels: &HashMap<String, u16>) -> Result<u32, String> {
     };
     let target = |text: &str| match labels.get(text) {
         Some(at) => Ok(*at),
+        None if !text.starts_with(|c: char| c.is_ascii_digit()) => Err(format!("{text} is no label")),
         None => number(text).and_then(|n| if n < 512 { Ok(n) } else { Err(format!("{n} is no address")) }),
     };
     if let Some(code) = code(&NAMES, name) {
@@ -288,5 +328,49 @@ mod tests {
         {
             assert_eq!(assemble(text).map_err(|e| e.line), Err(line), "{text}");
         }
+        for (text, what) in [
+            ("mov ACUM, SRAM20", "ACUM is no register"),
+            ("mov 256, SRAM20", "256 is no register"),
+            ("mov SRAM60, SRAM20", "SRAM60 is no register"),
+            ("mvi ACCUM, x", "x is no number"),
+            ("mvi ACCUM, 256", "256 is no byte"),
+            ("jmp lop", "lop is no label"),
+            ("jmp 0x5g", "0x5g is no number"),
+            ("jmp 512", "512 is no address"),
+            ("a: nop\n a: nop", "a is a label already"),
+            ("1: nop", "1 is no label"),
+            ("jmp a b: nop", "jmp a b is no label"),
+            (": nop", " is no label"),
+        ] {
+            assert_eq!(assemble(text).map_err(|e| e.what), Err(what.to_string()), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_end_of_the_program() {
+        let full = "nop\n".repeat(511);
+        let last = assemble_with_labels(&format!("{full}last: jmp last")).expect("512 instructions");
+        assert_eq!((last.words[511], last.labels["last"]), (branch(op::JMP, 511, r::SINDEX, 0), 511));
+        let beyond = assemble(&format!("jmp end\n{full}end:\n")).map_err(|e| (e.line, e.what));
+        assert_eq!(beyond, Err((513, "end lies beyond the last of 512 instructions".to_string())));
+        assert_eq!(assemble(&format!("{full}nop\nnop")).map_err(|e| e.line), Err(513));
+    }
+
+    #[test]
+    fn other_names() {
+        let names = [
+            ("CLRSINT0", "SSTAT0"),
+            ("CLRSINT1", "SSTAT1"),
+            ("CLRINT", "ERROR"),
+            ("SCSISIGO", "SCSISIG"),
+            ("SCSISIGI", "SCSISIG"),
+            ("NONE", "ALLZEROS"),
+        ];
+        for (name, other) in names {
+            assert_eq!(assemble(&format!("mvi {name}, 1")), assemble(&format!("mvi {other}, 1")), "{name}");
+            assert!(assemble(&format!("mvi {name}, 1")).is_ok());
+        }
+        // Nothing but the operation's own bits.
+        assert_eq!((alu(0xf1, 0, 0, 0, false), branch(0xf8, 0x3ff, 0, 0)), (0x0200_0000, 0x11ff_0000));
     }
 }

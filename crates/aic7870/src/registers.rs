@@ -14,10 +14,16 @@ macro_rules! registers {
             }
         }
 
-        /// The address of a register by its name, as [`name`] prints it.
+        /// The address of a register by its name, as [`name`] prints it, or by that of its write side: CLRSINT0, CLRSINT1, CLRINT, SCSISIGO
+        /// (SCSISIGI), NONE.
         pub fn address(name: &str) -> Option<u8> {
             match name {
                 $(stringify!($name) => Some($address),)*
+                "SCSISIGI" | "SCSISIGO" => Some(SCSISIG),
+                "CLRSINT0" => Some(SSTAT0),
+                "CLRSINT1" => Some(SSTAT1),
+                "CLRINT" => Some(ERROR),
+                "NONE" => Some(ALLZEROS),
                 _ => {
                     let hex = |prefix: &str| u8::from_str_radix(name.strip_prefix(prefix)?, 16).ok();
                     (hex("SRAM").filter(|a| (0x20..=0x5f).contains(a)))
