@@ -412,7 +412,7 @@ impl Adapter {
     fn message(&mut self, bytes: &[u8]) -> bool {
         let Some(link) = &mut self.s.link else { return false };
         let unit = link.unit;
-        trace!(self, "target {unit} gets message {bytes:02x?}");
+        trace!(self, "target {unit} gets message {}", crate::trace::message_text(bytes));
         let Some(link) = &mut self.s.link else { return false };
         match *bytes {
             [identify @ 0x80..=0xff] => {

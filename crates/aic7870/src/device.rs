@@ -24,18 +24,18 @@ const MEMORY: WindowId = WindowId(2);
 /// DEVCONFIG, offset 40h of configuration space.
 const DEVCONFIG: u8 = 0x40;
 
-/// How long targets take, in nanoseconds of virtual time. Zero means the least there is, 1 ns.
+/// How long targets take, in nanoseconds of virtual time. Zero means the least there is, 1 ns. The default is a disk that keeps nobody waiting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timing {
-    /// A request to a medium, before its first sector.
+    /// A request to a medium, before its first sector; 20,000 by default.
     pub access: u64,
-    /// Each sector (512 bytes) of it.
+    /// Each sector (512 bytes) of it; 200 by default.
     pub sector: u64,
-    /// A selection that a target answers.
+    /// A selection that a target answers; 1,000 by default.
     pub selection: u64,
-    /// A selection that nobody answers. On the chip STIMESEL chooses 32 to 256 ms; nothing measures it.
+    /// A selection that nobody answers. On the chip STIMESEL chooses 32 to 256 ms; nothing measures it. 250,000 by default.
     pub selection_timeout: u64,
-    /// A target whose medium takes longer than this disconnects, if it may.
+    /// A target whose medium takes longer than this disconnects, if it may; 5,000 by default.
     pub disconnect_after: u64,
 }
 
@@ -179,7 +179,8 @@ impl Aic7870 {
         self.chip.instructions
     }
 
-    /// Sends lines about the SCSI bus to `sink`, and with `sequencer` every instruction as well.
+    /// Sends lines about the SCSI bus to `sink`, and with `sequencer` every instruction as well. Each begins with the adapter's own time, which may
+    /// be a slice of work (51.2 us) ahead of the machine's: the line of an interrupt comes before the machine sees the pin. Not part of the state.
     #[cfg(feature = "trace")]
     #[cfg_attr(docsrs, doc(cfg(feature = "trace")))]
     pub fn set_trace(&mut self, sink: impl FnMut(&str) + Send + 'static, sequencer: bool) {

@@ -82,8 +82,14 @@ impl Adapter {
         };
         self.counters.commands += 1;
         let name = opcode::name(command.opcode()).unwrap_or("unknown");
-        trace!(self, "target {unit} lun {} tag {tag:?}: {name} {:02x?}", command.lun, command.cdb);
-        let _ = name;
+        let _ = (name, tag);
+        trace!(
+            self,
+            "target {unit} lun {}{}: {name} {:02x?}",
+            command.lun,
+            crate::trace::tag_text(tag),
+            &command.cdb[..opcode::cdb_len(command.opcode())]
+        );
         let others = || self.s.commands.iter().filter(|t| t.unit == unit);
         let of_nexus =
             |t: &Task| (t.unit, t.command.lun, t.command.initiator) == (unit, command.lun, command.initiator);
@@ -194,7 +200,7 @@ impl Adapter {
         let time = self.s.time;
         if let Reply::Check(sense) = &reply {
             self.counters.check_conditions += 1;
-            trace!(self, "CHECK CONDITION {:?} {:02x}/{:02x}", sense.key, sense.asc, sense.ascq);
+            trace!(self, "CHECK CONDITION {sense}");
             let _ = sense;
         }
         let Some(task) = self.task(id) else { return };
@@ -418,7 +424,7 @@ impl Adapter {
         let Some(at) = self.s.commands.iter().position(|t| t.id == id) else { return };
         let task = self.s.commands.remove(at);
         let _ = &task;
-        trace!(self, "target {} tag {:?}: status {:02x}", task.unit, task.tag, task.status);
+        trace!(self, "target {}{}: status {:02x}", task.unit, crate::trace::tag_text(task.tag), task.status);
         self.start_queued();
     }
 

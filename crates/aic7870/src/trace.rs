@@ -82,6 +82,48 @@ mod sink {
         }
     }
 
+    /// A message by its name in SCSI-2, with the bytes that say more.
+    pub(crate) fn message_text(bytes: &[u8]) -> String {
+        use crate::bus::message as m;
+        let name = match *bytes {
+            [identify @ 0x80..=0xff] => {
+                let leave = if identify & 0x40 != 0 { ", may disconnect" } else { "" };
+                return format!("IDENTIFY lun {}{leave}", identify & 7);
+            }
+            [kind @ 0x20..=0x22, tag] => return format!("{} QUEUE TAG {tag:02x}", queue(kind)),
+            [m::EXTENDED, 3, m::SDTR, period, offset] => {
+                return format!("SDTR period {} ns, offset {offset}", u32::from(period) * 4);
+            }
+            [m::EXTENDED, 2, m::WDTR, width] => return format!("WDTR {} bits", 8u32 << (width & 3)),
+            [m::SAVE_DATA_POINTER] => "SAVE DATA POINTER",
+            [m::COMMAND_COMPLETE] => "COMMAND COMPLETE",
+            [m::DISCONNECT] => "DISCONNECT",
+            [m::INITIATOR_DETECTED_ERROR] => "INITIATOR DETECTED ERROR",
+            [m::ABORT] => "ABORT",
+            [m::MESSAGE_REJECT] => "MESSAGE REJECT",
+            [m::NO_OPERATION] => "NO OPERATION",
+            [m::MESSAGE_PARITY_ERROR] => "MESSAGE PARITY ERROR",
+            [m::BUS_DEVICE_RESET] => "BUS DEVICE RESET",
+            [m::ABORT_TAG] => "ABORT TAG",
+            [m::CLEAR_QUEUE] => "CLEAR QUEUE",
+            _ => return format!("{bytes:02x?}"),
+        };
+        name.to_string()
+    }
+
+    /// The tag of a command, if it has one.
+    pub(crate) fn tag_text(tag: Option<(u8, u8)>) -> String {
+        tag.map_or(String::new(), |(kind, tag)| format!(", {} tag {tag:02x}", queue(kind).to_lowercase()))
+    }
+
+    fn queue(kind: u8) -> &'static str {
+        match kind {
+            0x20 => "SIMPLE",
+            0x21 => "HEAD OF",
+            _ => "ORDERED",
+        }
+    }
+
     impl std::fmt::Display for BusEvent<'_> {
         fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
             match *self {
@@ -134,4 +176,4 @@ mod sink {
 #[cfg(feature = "trace")]
 pub use sink::BusEvent;
 #[cfg(feature = "trace")]
-pub(crate) use sink::{BusSink, Sink};
+pub(crate) use sink::{BusSink, Sink, message_text, tag_text};
