@@ -119,6 +119,58 @@ fn geometry_and_type() {
     assert!(call(&mut mock, 0x0800, 0, 0x83, 0).carry());
 }
 
+/// Marks the first sector as one of a disk with a partition that ends with cylinder 9 of this geometry, and a sector of cylinder 1, head 2.
+fn partition(medium: &MemoryDisk, heads: u8, per_track: u8) {
+    let mut sector = [0; 512];
+    let cylinder = u32::from(heads) * u32::from(per_track);
+    let start = u32::from(per_track);
+    sector[446..][..8].copy_from_slice(&[0x80, 1, 1, 0, 6, heads - 1, per_track, 9]);
+    sector[454..458].copy_from_slice(&start.to_le_bytes());
+    sector[458..462].copy_from_slice(&(10 * cylinder - start).to_le_bytes());
+    sector[510..].copy_from_slice(&[0x55, 0xAA]);
+    write_all(medium, 0, &sector).unwrap();
+    let there = cylinder + 2 * u32::from(per_track) + 4;
+    write_all(medium, u64::from(there) * 512, &[0x6B; 512]).unwrap();
+}
+
+#[test]
+fn the_geometry_is_that_which_partitions_were_made_for() {
+    for (size, heads, per_track) in [
+        (512 << 20, 255, 63),
+        (512 << 20, 64, 32),
+        (512 << 20, 16, 63),
+        (4 << 30, 255, 63),
+        (4 << 30, 64, 32),
+    ] {
+        let medium = MemoryDisk::new(size);
+        partition(&medium, heads, per_track);
+        // Of no consequence for the next.
+        let mut mock = posted(vec![(0, Unit::Disk(medium)), (1, Unit::Disk(MemoryDisk::new(size)))]);
+        let r = call(&mut mock, 0x0800, 0, 0x80, 0);
+        assert_eq!((r.edx >> 8, r.ecx & 0x3F), (u32::from(heads) - 1, per_track.into()));
+        let cylinders = (size / 512 / (u64::from(heads) * u64::from(per_track))).min(1024) as u32;
+        assert_eq!((r.ecx >> 8 & 0xFF) | (r.ecx << 2 & 0x300), cylinders - 1);
+        // Cylinder 1, head 2, sector 5.
+        let r = mock.int(0x13, Regs { eax: 0x0201, ecx: 0x0105, edx: 0x0280, es: 0x1000, ..Regs::default() });
+        assert_eq!((r.ax(), mock.memory[0x1_0000], mock.memory[0x1_01FF]), (1, 0x6B, 0x6B));
+        let other = call(&mut mock, 0x0800, 0, 0x81, 0);
+        assert_eq!(other.edx >> 8, if size > 1 << 30 { 254 } else { 63 });
+    }
+}
+
+#[test]
+fn a_disk_whose_partitions_cannot_be_read_is_there_all_the_same() {
+    for kind in [FaultKind::MediumError, FaultKind::Hang] {
+        let (unit, medium) = faulty(kind, 1, 1);
+        partition(&medium, 255, 63);
+        let mut adapter = Scsi::new(SLOT, vec![(0, unit)]);
+        adapter.media[0] = Some(Box::new(medium));
+        let mut mock = with_adapters(vec![adapter], |_| {});
+        assert_eq!(call(&mut mock, 0x0800, 0, 0x80, 0).edx, 0x3F01, "{kind:?}");
+        assert_eq!(packet(&mut mock, 0x42, 0x80, 1, 5).ah(), 0);
+    }
+}
+
 #[test]
 fn sectors_by_cylinder_head_and_sector() {
     let mut mock = posted(vec![(2, Unit::Disk(disk(64 << 20, 7)))]);
@@ -345,6 +397,7 @@ fn faulty(kind: FaultKind, access: u64, times: u64) -> (Unit, MemoryDisk) {
     (Unit::Other(Box::new(Faulty::new(inner, vec![Fault { kind, access, times }]))), medium)
 }
 
+/// POST's look at the partitions is access 1.
 fn with_fault(kind: FaultKind, access: u64, times: u64) -> Mock {
     let (unit, medium) = faulty(kind, access, times);
     let mut adapter = Scsi::new(SLOT, vec![(0, unit), (1, Unit::Disk(disk(64 << 20, 8)))]);
@@ -354,7 +407,7 @@ fn with_fault(kind: FaultKind, access: u64, times: u64) -> Mock {
 
 #[test]
 fn errors_have_their_codes() {
-    let mut mock = with_fault(FaultKind::MediumError, 2, u64::MAX);
+    let mut mock = with_fault(FaultKind::MediumError, 3, u64::MAX);
     assert_eq!(packet(&mut mock, 0x42, 0x80, 4, 0).ah(), 0);
     assert_eq!(packet(&mut mock, 0x42, 0x80, 4, 0).ah(), 0x10);
     assert_eq!(mock.u16(0x602), 0, "nothing was moved");
@@ -365,16 +418,16 @@ fn errors_have_their_codes() {
 
 #[test]
 fn unit_attentions_are_nobodys_affair_while_they_end() {
-    let mut mock = with_fault(FaultKind::Attention, 1, 3);
+    let mut mock = with_fault(FaultKind::Attention, 2, 3);
     assert_eq!(packet(&mut mock, 0x42, 0x80, 4, 8).ah(), 0);
     assert_eq!(sector(&mock, 0x1_0000), (8, 1));
-    let mut mock = with_fault(FaultKind::Attention, 1, u64::MAX);
+    let mut mock = with_fault(FaultKind::Attention, 2, u64::MAX);
     assert_eq!(packet(&mut mock, 0x42, 0x80, 4, 8).ah(), 0xAA);
 }
 
 #[test]
 fn a_disk_that_hangs_times_out_and_the_bus_goes_on() {
-    let mut mock = with_fault(FaultKind::Hang, 1, 1);
+    let mut mock = with_fault(FaultKind::Hang, 2, 1);
     let before = mock.now;
     assert_eq!(packet(&mut mock, 0x42, 0x80, 4, 0).ah(), 0x20);
     assert!((15_000_000_000..30_000_000_000).contains(&(mock.now - before)), "{}", mock.now - before);
@@ -384,7 +437,7 @@ fn a_disk_that_hangs_times_out_and_the_bus_goes_on() {
 
 #[test]
 fn a_disk_that_is_gone_is_a_time_out() {
-    let mut mock = with_fault(FaultKind::Vanish, 2, u64::MAX);
+    let mut mock = with_fault(FaultKind::Vanish, 3, u64::MAX);
     assert_eq!(packet(&mut mock, 0x42, 0x80, 1, 0).ah(), 0);
     let before = mock.now;
     // The access that it vanishes with still ends.

@@ -85,10 +85,19 @@ impl Drive {
         Self { kind: Kind::Cd, ..Self::ide(slot) }
     }
 
-    /// A SCSI disk with sectors of 512 bytes. Its geometry is that of Adaptec's BIOSes: 64 heads and 32 sectors while 1024
-    /// cylinders of them hold it, which is 1 GiB, else 255 and 63 ("extended translation").
-    pub(crate) fn scsi_disk(slot: u8, controller: u8, at: Address, sectors: u64) -> Self {
-        let (heads, per_track) = if sectors > 1024 * 64 * 32 { (255, 63) } else { (64, 32) };
+    /// A SCSI disk with sectors of 512 bytes. Its geometry is chosen as by Adaptec's BIOSes: that which its partitions were made for
+    /// ([`partitioned`]); else 64 heads and 32 sectors while 1024 cylinders of them hold it,
+    /// which is 1 GiB, or 255 and 63 ("extended translation").
+    pub(crate) fn scsi_disk(
+        slot: u8,
+        controller: u8,
+        at: Address,
+        sectors: u64,
+        made_for: Option<(u8, u8)>,
+    ) -> Self {
+        let usual = if sectors > 1024 * 64 * 32 { (255, 63) } else { (64, 32) };
+        let (heads, per_track) =
+            made_for.map_or(usual, |(heads, per_track)| (heads.into(), per_track.into()));
         let cylinders = (sectors / u64::from(heads * per_track)).clamp(1, 1024) as u16;
         let logical = Geometry { cylinders, heads, sectors: per_track };
         Self {
@@ -112,7 +121,9 @@ impl Drive {
     pub(crate) fn place(&self) -> String {
         match self.scsi {
             Some(at) => format!("SCSI {} ID {}", self.controller, at.id),
-            None => ["Primary master", "Primary slave", "Secondary master", "Secondary slave"][usize::from(self.slot & 3)].into(),
+            None => ["Primary master", "Primary slave", "Secondary master", "Secondary slave"]
+                [usize::from(self.slot & 3)]
+            .into(),
         }
     }
 
@@ -151,6 +162,9 @@ impl Drive {
             if usize::from(self.slot) < SCSI_SLOTS {
                 let mut entry = [0; SCSI_ENTRY_BYTES];
                 entry[..5].copy_from_slice(&[self.kind as u8, devfn, own, id, self.controller]);
+                if self.is_disk() {
+                    entry[5..7].copy_from_slice(&[self.logical.heads as u8, self.logical.sectors as u8]);
+                }
                 entry[8..].copy_from_slice(&self.sectors.to_le_bytes());
                 bus.put(SCSI_TABLE + u32::from(self.slot) * SCSI_ENTRY_BYTES as u32, &entry);
             }
@@ -207,7 +221,9 @@ impl Drive {
         let at = Address { devfn: entry[1], own: entry[2] & 0xF, id: entry[3] & 0xF };
         let sectors = entry[8..16].iter().rfold(0, |sectors, byte| sectors << 8 | u64::from(*byte));
         match entry[0] {
-            1 => Some(Self::scsi_disk(slot, entry[4], at, sectors)),
+            1 if entry[5] != 0 && (1..=63).contains(&entry[6]) => {
+                Some(Self::scsi_disk(slot, entry[4], at, sectors, Some((entry[5], entry[6]))))
+            }
             2 => Some(Self::scsi_cd(slot, entry[4], at)),
             _ => None,
         }
@@ -232,6 +248,35 @@ fn translate(physical: Geometry, sectors: u64) -> Geometry {
     let heads = [16, 32, 64, 128].into_iter().find(|heads| sectors <= 1024 * 63 * heads).unwrap_or(255);
     let cylinders = (sectors / (63 * heads)).clamp(1, 1024);
     Geometry { cylinders: cylinders as u16, heads: heads as u16, sectors: 63 }
+}
+
+/// Heads and sectors per track that the partitions in a boot sector were made for. Whoever partitions a disk lets partitions end with a
+/// cylinder: the head and the sector of that end are the last there are if they lead to the block number that stands beside them.
+pub(crate) fn partitioned(sector: &[u8; 512]) -> Option<(u8, u8)> {
+    if sector[510..] != [0x55, 0xAA] {
+        return None;
+    }
+    sector[446..510].chunks_exact(16).find_map(|entry| {
+        let double = |at: usize| {
+            u64::from(u32::from_le_bytes([entry[at], entry[at + 1], entry[at + 2], entry[at + 3]]))
+        };
+        let heads = entry[5].checked_add(1)?;
+        let per_track = entry[6] & 0x3F;
+        let last_cylinder = u64::from(entry[6] & 0xC0) << 2 | u64::from(entry[7]);
+        let end = double(8) + double(12);
+        let cylinder = u64::from(heads) * u64::from(per_track);
+        if entry[4] == 0 || double(12) == 0 || cylinder == 0 || end % cylinder != 0 {
+            return None;
+        }
+        // Cylinders that ten bits cannot name are written as the last one they can. In the first one any number of heads would do.
+        let last = end / cylinder - 1;
+        (last > 0 && last_cylinder == last.min(1023)).then_some((heads, per_track))
+    })
+}
+
+/// The SCSI drive with that number in the table.
+pub(crate) fn scsi_by_slot(bus: &mut dyn Initiator, slot: u8) -> Option<Drive> {
+    read_all(bus).into_iter().find(|drive| drive.scsi.is_some() && drive.slot == slot)
 }
 
 /// All drives: IDE by slot, then SCSI in the order of the scan.
@@ -321,6 +366,48 @@ pub(crate) fn publish(bus: &mut dyn Initiator) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn boot_sector(entries: &[[u8; 16]]) -> [u8; 512] {
+        let mut sector = [0; 512];
+        sector[446..][..16 * entries.len()].copy_from_slice(entries.as_flattened());
+        sector[510..].copy_from_slice(&[0x55, 0xAA]);
+        sector
+    }
+
+    /// A partition from a block on that ends with a cylinder of this geometry.
+    fn entry(heads: u32, per_track: u32, start: u32, cylinders: u32) -> [u8; 16] {
+        let last = (cylinders - 1).min(1023);
+        let mut entry = [0; 16];
+        entry[4] = 0x83;
+        entry[5] = (heads - 1) as u8;
+        entry[6] = per_track as u8 | (last >> 2 & 0xC0) as u8;
+        entry[7] = last as u8;
+        entry[8..12].copy_from_slice(&start.to_le_bytes());
+        entry[12..].copy_from_slice(&(cylinders * heads * per_track - start).to_le_bytes());
+        entry
+    }
+
+    #[test]
+    fn geometries_of_partitions() {
+        for (heads, per_track) in [(64, 32), (255, 63), (16, 63), (128, 63)] {
+            for cylinders in [2, 100, 1024, 1025, 9000] {
+                let found = partitioned(&boot_sector(&[[0; 16], entry(heads, per_track, 32, cylinders)]));
+                assert_eq!(found, Some((heads as u8, per_track as u8)), "{cylinders}");
+            }
+        }
+        // One that ends anywhere, as those of today do, tells nothing; the next may.
+        let mut anywhere = entry(255, 63, 2048, 30);
+        anywhere[12] ^= 7;
+        assert_eq!(partitioned(&boot_sector(&[anywhere])), None);
+        assert_eq!(partitioned(&boot_sector(&[anywhere, entry(64, 32, 32, 60)])), Some((64, 32)));
+        // Within the first cylinder, empty, of 256 heads, of a disk with a GPT, and a sector that is no boot sector.
+        let mut none = vec![entry(255, 63, 63, 1), [0; 16], entry(256, 63, 63, 9)];
+        none.push([0, 0, 2, 0, 0xEE, 0xFF, 0xFF, 0xFF, 1, 0, 0, 0, 0xFF, 0xFF, 0x1F, 0]);
+        assert_eq!(partitioned(&boot_sector(&none)), None);
+        let mut sector = boot_sector(&[entry(255, 63, 63, 9)]);
+        sector[511] = 0;
+        assert_eq!(partitioned(&sector), None);
+    }
 
     #[test]
     fn translations() {

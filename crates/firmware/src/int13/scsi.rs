@@ -1,7 +1,7 @@
 //! SCSI disks and CD-ROM drives: the commands that int 13h needs, sense data, and the scan of POST.
 
 use super::aic7870::{self, Address, Command, Data, Ended};
-use super::drives::{Drive, Kind};
+use super::drives::{self, Drive, Kind};
 use super::transfer::{Operation, Progress, code, local, operation};
 use crate::bda;
 use crate::frame::{Frame, Outcome};
@@ -14,6 +14,8 @@ const INQUIRY: u32 = bda::EBDA + 0x80;
 const INQUIRY_BYTES: u16 = 36;
 const ANSWER: u32 = bda::EBDA + 0xC0;
 const SENSE_BYTES: u16 = 18;
+/// Where POST reads the first sectors of disks: nothing is booted yet.
+const FIRST_SECTOR: u32 = 0x7C00;
 
 /// Locals of its own: words 5 and 8 (low byte), the high byte of the operation's word.
 const IN_COMMAND: usize = 5;
@@ -43,9 +45,11 @@ enum What {
     Reset = 6,
     /// START STOP UNIT, before another command is tried again.
     Start = 7,
+    /// The first sector of a disk.
+    Partitions = 8,
 }
 
-const WHATS: [What; 8] = [
+const WHATS: [What; 9] = [
     What::Transfer,
     What::Sense,
     What::Ready,
@@ -54,6 +58,7 @@ const WHATS: [What; 8] = [
     What::Capacity16,
     What::Reset,
     What::Start,
+    What::Partitions,
 ];
 
 /// The command at hand, and the one that failed if it is REQUEST SENSE or START STOP UNIT.
@@ -119,6 +124,12 @@ fn command(frame: &Frame, drive: &Drive) -> Command {
         What::Capacity => {
             block[0] = 0x25;
             (Data::In(ANSWER), 8)
+        }
+        What::Partitions => {
+            // READ(10) of one block, the first.
+            block[0] = 0x28;
+            block[8] = 1;
+            (Data::In(FIRST_SECTOR), 512)
         }
         What::Capacity16 => {
             // SERVICE ACTION IN(16)
@@ -288,9 +299,10 @@ enum Stage {
     Ready = 4,
     Capacity = 5,
     Capacity16 = 6,
+    Partitions = 7,
 }
 
-const STAGES: [Stage; 7] = [
+const STAGES: [Stage; 8] = [
     Stage::First,
     Stage::Next,
     Stage::Reset,
@@ -298,6 +310,7 @@ const STAGES: [Stage; 7] = [
     Stage::Ready,
     Stage::Capacity,
     Stage::Capacity16,
+    Stage::Partitions,
 ];
 
 /// The scan as the frame has it.
@@ -336,6 +349,7 @@ impl Scan {
             Stage::Ready => What::Ready,
             Stage::Capacity => What::Capacity,
             Stage::Capacity16 => What::Capacity16,
+            Stage::Partitions => What::Partitions,
         };
         issue(frame, &Drive::default(), what);
     }
@@ -437,6 +451,20 @@ fn step(bus: &mut dyn Initiator, frame: &mut Frame, scan: &mut Scan, answer: Ans
             let bytes = u32::from_be_bytes([answer[8], answer[9], answer[10], answer[11]]);
             disk(bus, frame, scan, &inquiry, last.saturating_add(1), bytes);
         }
+        (Stage::Partitions, answer) => {
+            // A disk that cannot be read is there all the same.
+            let made_for = match answer {
+                Answer::Done => drives::partitioned(&bus.get(FIRST_SECTOR)),
+                Answer::Failed(_) => None,
+            };
+            if made_for.is_some()
+                && let Some(drive) = drives::scsi_by_slot(bus, scan.found)
+            {
+                Drive::scsi_disk(scan.found, scan.controller, scan.at, drive.sectors, made_for).store(bus);
+            }
+            scan.found = scan.found.saturating_add(1);
+            scan.go_to_id(frame, next);
+        }
         (Stage::Ready | Stage::Capacity | Stage::Capacity16, Answer::Failed(_)) => {
             announce(bus, scan, &inquiry, ", not ready");
             scan.go_to_id(frame, next);
@@ -457,11 +485,12 @@ fn disk(
     announce(bus, scan, inquiry, &format!(", {} MB", sectors.saturating_mul(u64::from(bytes)) >> 20));
     // Int 13h knows sectors of 512 bytes only.
     if bytes == 512 {
-        Drive::scsi_disk(scan.found, scan.controller, scan.at, sectors).store(bus);
-        scan.found = scan.found.saturating_add(1);
+        Drive::scsi_disk(scan.found, scan.controller, scan.at, sectors, None).store(bus);
+        scan.go(frame, Stage::Partitions);
+    } else {
+        let next = scan.at.id + 1;
+        scan.go_to_id(frame, next);
     }
-    let next = scan.at.id + 1;
-    scan.go_to_id(frame, next);
 }
 
 /// The line POST prints for a target.
