@@ -91,7 +91,9 @@ fn what_was_never_reached_is_told_and_is_no_success() {
     // Due at the very end is not late.
     let end = format!("{}@20", text(&png));
     let idle = boot_disk(folder.path(), "idle.img", &[0xfb, 0xf4, 0xeb, 0xfd]);
-    let out = run(&[COUNTED.as_slice(), &["--hda", text(&idle), "--exit-after", "20", "--screenshot", &end]].concat());
+    let out =
+        run(&[COUNTED.as_slice(), &["--hda", text(&idle), "--exit-after", "20", "--screenshot", &end]]
+            .concat());
     assert_eq!((out.status.code(), message(&out)), (Some(124), String::new()));
     assert!(png.exists());
 }
@@ -120,7 +122,8 @@ fn the_blocks_of_a_fault_are_those_of_the_disk() {
         let fault = format!("scsi0:0={kind}@256");
         refused(&["--scsi", &large, "--fault", &fault], &[&fault, "blocks 0 to 255"]);
         let fault = format!("scsi0:0={kind}@255");
-        let out = run(&[COUNTED.as_slice(), &["--scsi", &large, "--fault", &fault, "--exit-after", "0"]].concat());
+        let out =
+            run(&[COUNTED.as_slice(), &["--scsi", &large, "--fault", &fault, "--exit-after", "0"]].concat());
         assert_eq!(out.status.code(), Some(124), "{}", message(&out));
     }
 }

@@ -198,9 +198,8 @@ pub(crate) fn break_drives(config: &mut VirtualServer2005, args: &Args) -> Resul
         };
         let fault = drive_fault(arg)?;
         *slot = match slot {
-            DriveBay::Disk(medium) => {
-                break_medium(arg, medium, block_of(args, &arg.device), fault)?.map_or(DriveBay::Empty, DriveBay::Disk)
-            }
+            DriveBay::Disk(medium) => break_medium(arg, medium, block_of(args, &arg.device), fault)?
+                .map_or(DriveBay::Empty, DriveBay::Disk),
             DriveBay::CdRom(Some(medium)) => {
                 break_medium(arg, medium, 2048, fault)?.map_or(DriveBay::Empty, |m| DriveBay::CdRom(Some(m)))
             }

@@ -12,6 +12,7 @@ use slotone_vhd::{OpenOptions, Vhd, quiet};
 
 use super::args::{Args, UndoArg};
 use super::failure::Failure;
+use super::session::complain;
 
 /// The cookie of a VHD footer, which a dynamic or differencing disk also has at its start.
 const COOKIE: &[u8; 8] = b"conectix";
@@ -53,6 +54,8 @@ pub(crate) struct Undo {
     session: Option<(UndoSession, UndoAction, bool)>,
     /// Its disks by their real paths, until the machine takes them.
     disks: Vec<(PathBuf, Vhd)>,
+    /// Those that the machine has, to be closed when it is gone.
+    open: Vec<Arc<Vhd>>,
     /// The guest has run: what it wrote is not lost by a failure.
     ran: bool,
 }
@@ -61,7 +64,7 @@ impl Undo {
     /// Begins a session over the disks of `args`, or goes on with the one that was kept.
     pub(crate) fn begin(args: &Args) -> Result<Self, Failure> {
         let discard = args.undo == Some(UndoArg::Discard);
-        let mut undo = Self { discard, session: None, disks: Vec::new(), ran: false };
+        let mut undo = Self { discard, session: None, disks: Vec::new(), open: Vec::new(), ran: false };
         let Some(arg) = args.undo else { return Ok(undo) };
         let ide = [&args.hda, &args.hdb, &args.hdc, &args.hdd].into_iter().flatten();
         let ide = ide.map(|disk| (&disk.path, disk.read_only));
@@ -111,9 +114,38 @@ impl Undo {
         self.ran = true;
     }
 
-    /// The machine is gone, its disks are closed: does what was asked for, and passes `result` on. When the run failed, the session stays as it
+    /// A disk for the machine, whose closing is not left to it: only then does a failure have somebody to be told to.
+    fn lend(&mut self, vhd: Vhd) -> Arc<dyn BlockBackend> {
+        let vhd = Arc::new(vhd);
+        self.open.push(Arc::clone(&vhd));
+        vhd
+    }
+
+    /// Closes what the machine had. Every failure is told; the last is the result's, if that was none before.
+    fn close(&mut self, mut result: Result<u8, Failure>) -> Result<u8, Failure> {
+        for vhd in self.open.drain(..) {
+            let path = vhd.path().display().to_string();
+            let closed = match Arc::into_inner(vhd) {
+                Some(vhd) => vhd.close().map_err(|e| {
+                    format!("{e}; what the guest wrote last may be lost: see that the host's disk has room and is well, then run vhd check")
+                }),
+                None => Err(format!(
+                    "{path}: not closed, as its storage on the host does not answer; what the guest wrote last may be lost: run vhd check"
+                )),
+            };
+            if let Err(message) = closed
+                && let Err(earlier) = std::mem::replace(&mut result, Err(Failure::usage(message)))
+            {
+                complain(&earlier.message);
+            }
+        }
+        result
+    }
+
+    /// The machine is gone: closes its disks, does what was asked for, and passes `result` on. When the run failed, the session stays as it
     /// is; one that the guest never saw goes away.
-    pub(crate) fn end(self, result: Result<u8, Failure>) -> Result<u8, Failure> {
+    pub(crate) fn end(mut self, result: Result<u8, Failure>) -> Result<u8, Failure> {
+        let result = self.close(result);
         drop(self.disks);
         let Some((session, action, fresh)) = self.session else { return result };
         match result {
@@ -136,12 +168,13 @@ pub(crate) fn disk(path: &Path, read_only: bool, undo: &mut Undo) -> Result<Arc<
     if !read_only && let Ok(real) = std::fs::canonicalize(path) {
         let at = undo.disks.iter().position(|(disk, _)| *disk == real);
         if let Some(at) = at {
-            return Ok(Arc::new(undo.disks.swap_remove(at).1));
+            let vhd = undo.disks.swap_remove(at).1;
+            return Ok(undo.lend(vhd));
         }
     }
     let locked = read_only || undo.discard;
     let medium: Arc<dyn BlockBackend> = if is_vhd(path)? {
-        Arc::new(OpenOptions::new().read_only(locked).open(path)?)
+        undo.lend(OpenOptions::new().read_only(locked).open(path)?)
     } else {
         Arc::new(RawDisk::open(path, OpenMode { read_only: locked })?)
     };
@@ -183,10 +216,39 @@ fn disc_note(bytes: u64, descriptor: &[u8; SECTOR as usize]) -> Option<String> {
             volume.div_ceil(DISC_SECTOR)
         ));
     }
-    (rest > 0).then(|| format!("the last {rest} bytes are no whole sector of {DISC_SECTOR}; the guest does not see them"))
+    (rest > 0).then(|| {
+        format!("the last {rest} bytes are no whole sector of {DISC_SECTOR}; the guest does not see them")
+    })
 }
 
 /// A ROM or kernel file.
 pub(crate) fn file(path: &Path) -> Result<Vec<u8>, Failure> {
     std::fs::read(path).map_err(|e| missing(path, &e))
+}
+
+#[cfg(test)]
+mod tests {
+    use slotone_vhd::CreateOptions;
+
+    use super::*;
+
+    fn undo_with(vhd: Vhd) -> (Undo, Arc<dyn BlockBackend>) {
+        let mut undo = Undo { discard: false, session: None, disks: Vec::new(), open: Vec::new(), ran: true };
+        let lent = undo.lend(vhd);
+        (undo, lent)
+    }
+
+    #[test]
+    fn a_disk_that_cannot_be_closed_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let vhd = |name| CreateOptions::dynamic(32 << 20).create(folder.path().join(name)).unwrap();
+        let (undo, lent) = undo_with(vhd("a.vhd"));
+        drop(lent);
+        assert_eq!(undo.end(Ok(7)).unwrap(), 7);
+        // As a thread has it that waits for it.
+        let (undo, _lent) = undo_with(vhd("b.vhd"));
+        let failure = undo.end(Ok(0)).unwrap_err();
+        assert_eq!(failure.code, 2);
+        assert!(failure.message.contains("b.vhd: not closed"), "{}", failure.message);
+    }
 }

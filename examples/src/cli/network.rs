@@ -325,7 +325,9 @@ mod tests {
         for flag in ["--hda", "--hdb", "--hdc", "--hdd", "--cdrom"] {
             assert_ne!(addresses_of(&[flag, &a]), addresses_of(&[flag, &b]), "{flag}");
         }
-        for (scsi, other) in [(at("0:1", &a), at("0:1", &b)), (at("0:1", &a) + ",cdrom", at("0:1", &b) + ",cdrom")] {
+        for (scsi, other) in
+            [(at("0:1", &a), at("0:1", &b)), (at("0:1", &a) + ",cdrom", at("0:1", &b) + ",cdrom")]
+        {
             assert_ne!(addresses_of(&["--scsi", &scsi]), addresses_of(&["--scsi", &other]), "{scsi}");
         }
         // The first disk decides, by its place.

@@ -1,5 +1,6 @@
 //! One run of one machine: its ports, its screen, what is to happen when.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
@@ -72,13 +73,15 @@ pub(crate) struct Session {
     at_exit: Vec<String>,
     /// A file that was asked for is not there.
     missed: bool,
+    /// Disks of which a failure was told.
+    failed: BTreeSet<String>,
     pub(crate) started: Instant,
     signals: Signals,
     _events: EventThread,
 }
 
 /// A line to the user, if there still is one.
-fn complain(message: &str) {
+pub(crate) fn complain(message: &str) {
     let _ = writeln!(std::io::stderr(), "virtual-server-2005: {message}");
 }
 
@@ -118,6 +121,7 @@ impl Session {
             due: Vec::new(),
             at_exit: Vec::new(),
             missed: false,
+            failed: BTreeSet::new(),
             started: Instant::now(),
             signals: signals.clone(),
             _events: events,
@@ -168,6 +172,7 @@ impl Session {
             }
             let next = self.due.first().map_or(VmInstant::MAX, |(at, _)| *at);
             let exit = self.machine.run((self.machine.now() + STEP).min(next).min(limit));
+            self.tell_disk_errors();
             if self.drain_serial() {
                 break End::Expected;
             }
@@ -189,6 +194,15 @@ impl Session {
             self.take_screenshot(&path)?;
         }
         Ok(end)
+    }
+
+    /// Says why a disk failed on the host, once for each: the guest knows only that it did.
+    fn tell_disk_errors(&mut self) {
+        for error in self.machine.take_disk_errors() {
+            if self.failed.insert(error.medium.clone()) {
+                complain(&error.to_string());
+            }
+        }
     }
 
     /// Says which files the run has ended before; returns whether every file that was asked for at a time is there.
