@@ -545,7 +545,8 @@ fn check_task(task: &Task) -> Result<(), &'static str> {
             sound(task.done == 0, "range")?;
             ranges.get(task.index as usize).ok_or("range")?.len
         }
-        Some(_) => 0,
+        Some(Access::Flush) => 0,
+        Some(_) => return Err("access"),
     };
     if let Some(Access::WriteSame { block, .. }) = &task.access {
         sound(block.len() as u64 <= PIECE, "block")?;

@@ -10,6 +10,8 @@ use crate::state::{DEPTH, HostSide, Kind, MediumRequest, PIECE, Stage, Task};
 
 /// Bytes that the commands of one adapter may hold; what comes beyond is told to come later.
 const BUDGET: u64 = 64 << 20;
+/// INTERNAL TARGET FAILURE.
+const INTERNAL_FAILURE: Sense = Sense::new(SenseKey::HardwareError, 0x44, 0);
 /// How long a command waits for another's sense data to be fetched.
 const SENSE_HOLD: u64 = 100_000_000;
 /// Buffers kept for commands to come, [`PIECE`] bytes each at most.
@@ -100,9 +102,11 @@ impl Adapter {
         let failing = others().any(|t| t.status == status::CHECK_CONDITION)
             && command.opcode() != opcode::REQUEST_SENSE;
         let waits = may_disconnect && (failing || !self.may_start(&task));
-        if overlapped || full {
+        // Who keeps the bus cannot wait for a status that needs the bus (SCSI-2, 7.6: the condition begins with the status).
+        let unheard = failing && !may_disconnect;
+        if overlapped || full || unheard {
             task.stage = Stage::Status;
-            task.status = if tag.is_some() { status::TASK_SET_FULL } else { status::BUSY };
+            task.status = if tag.is_some() && !unheard { status::TASK_SET_FULL } else { status::BUSY };
         } else if waits && failing {
             task.blocked = Some(time + SENSE_HOLD);
         }
@@ -260,7 +264,9 @@ impl Adapter {
             }
             // One request that moves nothing.
             Access::Flush if task.done == 0 => return self.submit(id, Kind::Flush, 0, 0),
-            _ => (Kind::Flush, 0),
+            Access::Flush => (Kind::Flush, 0),
+            // What nobody here knows how to do must not be taken for done.
+            _ => return self.refuse(id, INTERNAL_FAILURE),
         };
         match request {
             (_, 0) => self.end_access(id, MediumResult::Done),
@@ -323,7 +329,8 @@ impl Adapter {
         let kind = match &task.access {
             Some(Access::Write { fua: true, .. }) => Kind::WriteThrough,
             Some(Access::Write { .. }) => Kind::Write,
-            Some(_) => Kind::Read,
+            Some(Access::Compare(_)) => Kind::Read,
+            Some(_) => return self.refuse(id, INTERNAL_FAILURE),
             None => {
                 let (unit, command) = (task.unit, task.command);
                 let data = std::mem::take(&mut task.data);

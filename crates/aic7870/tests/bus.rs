@@ -391,6 +391,28 @@ fn a_failed_command_waits_for_its_sense_data() {
     assert_eq!(hand.carry_on(&[], &[]).status, Some(0));
 }
 
+/// Nor does who keeps the bus destroy the reason of a command whose status has not come.
+#[test]
+fn a_failed_command_keeps_its_sense_data_from_who_does_not_wait() {
+    let layer = ErrorLayer::new(MemoryDisk::new(1 << 20)).bad(20 * 512..22 * 512, On::Both);
+    let mut hand = with_medium(layer);
+    for messages in [&[0x80][..], &[0x80, 0x20, 7]] {
+        begin(&mut hand, 0, 1, 0x20, 20);
+        hand.board.set(0x00, 0);
+        hand.board.advance(2_000_000);
+        assert!(hand.select(0, true));
+        hand.board.set(0x00, 0);
+        hand.send(messages);
+        assert_eq!(hand.carry_on(&[0; 6], &[]).status, Some(8), "BUSY");
+        hand.board.set(0x00, 0x10);
+        assert_eq!(hand.reselected().1[2], 1);
+        assert_eq!(hand.carry_on(&[], &[]).status, Some(2));
+        hand.board.set(0x00, 0);
+        let data = hand.good(0, &[3, 0, 0, 0, 18, 0], &[]);
+        assert_eq!((data[2] & 15, data[6]), (3, 20));
+    }
+}
+
 #[test]
 fn a_cd_comes_and_goes() {
     let mut hand = with_medium(MemoryDisk::new(1 << 20));
