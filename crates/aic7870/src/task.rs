@@ -324,21 +324,28 @@ impl Adapter {
     /// All data of a piece came from the initiator.
     pub(crate) fn data_out_done(&mut self, id: u64) {
         let Some(task) = self.task(id) else { return };
-        task.want = 0;
-        let (offset, len) = (task.medium_offset(), task.data.len() as u64);
+        (task.want, task.pos) = (0, 0);
+        if task.access.is_some() {
+            return self.submit_data(id);
+        }
+        let (unit, command) = (task.unit, task.command);
+        let data = std::mem::take(&mut task.data);
+        let Some(target) = &mut self.targets[usize::from(unit)] else { return };
+        let reply = target.data_out(&command, &data);
+        self.act(id, reply);
+    }
+
+    /// The initiator's data from `pos` on go to the medium or are compared with it.
+    fn submit_data(&mut self, id: u64) {
+        let Some(task) = self.task(id) else { return };
         let kind = match &task.access {
             Some(Access::Write { fua: true, .. }) => Kind::WriteThrough,
             Some(Access::Write { .. }) => Kind::Write,
             Some(Access::Compare(_)) => Kind::Read,
-            Some(_) => return self.refuse(id, INTERNAL_FAILURE),
-            None => {
-                let (unit, command) = (task.unit, task.command);
-                let data = std::mem::take(&mut task.data);
-                let Some(target) = &mut self.targets[usize::from(unit)] else { return };
-                let reply = target.data_out(&command, &data);
-                return self.act(id, reply);
-            }
+            _ => return self.refuse(id, INTERNAL_FAILURE),
         };
+        let left = task.data.len().saturating_sub(task.pos as usize) as u64;
+        let (offset, len) = (task.medium_offset(), left.min(u64::from(task.piece)));
         self.submit(id, kind, offset, len);
     }
 
@@ -392,11 +399,14 @@ impl Adapter {
         task.stage = Stage::Queued;
         if outcome != Outcome::Done {
             self.counters.medium_errors += 1;
-            let reading = matches!(task.access, Some(Access::Read(_) | Access::Verify(_)));
-            if outcome == Outcome::MediumError && reading && request.len > u64::from(block) {
-                // What is good before the bad block is delivered, and the address told is that block's.
+            let narrows = matches!(request.kind, Kind::Read | Kind::Write | Kind::WriteThrough);
+            if outcome == Outcome::MediumError && narrows && request.len > u64::from(block) {
+                // What is good before the bad block is done, and the address told is that block's.
                 task.piece = if request.len > 4096 { 4096.max(block) } else { block };
-                return self.next_piece(id);
+                return match task.access {
+                    Some(Access::Write { .. } | Access::Compare(_)) => self.submit_data(id),
+                    _ => self.next_piece(id),
+                };
             }
             return self.end_access(id, MediumResult::new(outcome, request.offset));
         }
@@ -409,7 +419,7 @@ impl Adapter {
                 return;
             }
             Some(Access::Compare(_)) => {
-                let differs = task.data.iter().zip(&data).position(|(a, b)| a != b);
+                let differs = task.data.iter().skip(task.pos as usize).zip(&data).position(|(a, b)| a != b);
                 if let Some(at) = differs {
                     let offset = request.offset.saturating_add(at as u64);
                     return self.end_access(id, MediumResult::Differs { offset });
@@ -420,6 +430,14 @@ impl Adapter {
             Some(Access::Flush) => task.done = 1,
             _ => task.done += request.len,
         }
+        if matches!(task.access, Some(Access::Write { .. } | Access::Compare(_))) {
+            task.pos += request.len as u32;
+            if (task.pos as usize) < task.data.len() {
+                self.recycle(data);
+                return self.submit_data(id);
+            }
+        }
+        task.pos = 0;
         let used = std::mem::take(&mut task.data);
         self.next_piece(id);
         self.recycle(data);
@@ -463,7 +481,8 @@ impl DiskClient for Adapter {
             Kind::Write | Kind::WriteThrough => {
                 let mut data = self.spare.pop().unwrap_or_default();
                 data.clear();
-                data.extend_from_slice(&task.data);
+                let rest = task.data.get(task.pos as usize..).unwrap_or_default();
+                data.extend_from_slice(&rest[..rest.len().min(request.len as usize)]);
                 (Operation::Write { fua: request.kind == Kind::WriteThrough }, data)
             }
             Kind::Flush => (Operation::Flush, Vec::new()),
