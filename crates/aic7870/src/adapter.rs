@@ -225,6 +225,8 @@ impl Adapter {
             if self.s.hcnt == 0 {
                 value |= sstat0::DMADONE;
             }
+        } else if value & sstat0::SPIORDY != 0 {
+            value |= sstat0::SDONE; // and nothing about DMA
         }
         value
     }

@@ -285,11 +285,11 @@ pub mod sstat0 {
     pub const SELINGO: u8 = 0x10;
     /// STCNT wrapped.
     pub const SWRAP: u8 = 0x08;
-    /// STCNT is 0.
+    /// STCNT is 0, or SPIORDY is up.
     pub const SDONE: u8 = 0x04;
     /// A byte can go through SCSIDATL.
     pub const SPIORDY: u8 = 0x02;
-    /// SDONE, and HCNT is 0.
+    /// STCNT and HCNT are 0.
     pub const DMADONE: u8 = 0x01;
     /// What a write can clear.
     pub const CLEARABLE: u8 = 0x7a;

@@ -30,6 +30,26 @@ fn commands_by_hand() {
     assert_eq!(hand.carry_on(&[0x12, 0, 0, 0, 36, 0], &[]).data[0], 0x7f);
 }
 
+/// SDONE is up with SPIORDY as well, DMADONE is not.
+#[test]
+fn a_byte_by_hand_is_done() {
+    let mut hand = hand();
+    assert!(hand.select(0, true));
+    assert_eq!(hand.phase(), Some(0xa0));
+    hand.board.set(0x08, 5);
+    assert_eq!(hand.board.get(0x0b) & 0x07, 0x06);
+    hand.board.set(0x10, 0x04);
+    assert!(hand.board.line(), "it can interrupt");
+    hand.board.set(0x10, 0);
+    hand.board.set(0x0b, 0x02);
+    assert_eq!(hand.board.get(0x0b) & 0x07, 0, "CLRSPIORDY");
+    hand.board.set(0x08, 0);
+    assert_eq!(hand.board.get(0x0b) & 0x07, 0x05, "STCNT and HCNT are 0");
+    hand.board.set(0x01, 0);
+    hand.board.set(0x01, 0x08);
+    assert_eq!(hand.board.get(0x0b) & 0x07, 0x07);
+}
+
 #[test]
 fn transfer_by_dma_with_residual() {
     let mut hand = hand();
@@ -346,6 +366,36 @@ fn a_bad_sector_is_found() {
     assert_eq!(hand.command(0, &[0x0a, 0, 1, 77, 1, 0], &[0; 512]).status, Some(2));
     assert_eq!(hand.sense(0).0 & 15, 3);
     hand.good(0, &[0x35, 0, 0, 0, 0, 0, 0, 0, 0, 0], &[]);
+}
+
+/// The same where the initiator's data come first: they are written or compared up to the bad sector.
+#[test]
+fn a_bad_sector_is_found_by_writes() {
+    let data: Vec<u8> = (0..40 * 512u32).map(|n| (n / 512) as u8 ^ n as u8).collect();
+    let [before, after] = [&data[..13 * 512], &data[14 * 512..]];
+    for fua in [0, 8] {
+        let mut hand =
+            with_medium(ErrorLayer::new(MemoryDisk::new(1 << 20)).bad(53 * 512..54 * 512, On::Both));
+        let write = |hand: &mut Hand, cdb: &[u8], data: &[u8]| {
+            assert_eq!(hand.command(0, cdb, data).status, Some(2), "{cdb:02x?}");
+            let sense = hand.good(0, &[3, 0, 0, 0, 18, 0], &[]);
+            assert_eq!((sense[0], sense[2] & 15, &sense[3..7]), (0xf0, 3, &[0, 0, 0, 53][..]), "{cdb:02x?}");
+        };
+        // WRITE(10) and WRITE SAME(10) of 40 sectors from 40.
+        write(&mut hand, &[0x41, 0, 0, 0, 0, 40, 0, 0, 40, 0], &[0x11; 512]);
+        assert_eq!(hand.good(0, &[0x28, 0, 0, 0, 0, 52, 0, 0, 1, 0], &[]), [0x11; 512]);
+        write(&mut hand, &[0x2a, fua, 0, 0, 0, 40, 0, 0, 40, 0], &data);
+        assert_eq!(hand.good(0, &[0x28, 0, 0, 0, 0, 40, 0, 0, 13, 0], &[]), before, "what lies before it");
+        assert_eq!(hand.good(0, &[0x28, 0, 0, 0, 0, 54, 0, 0, 26, 0], &[]), [0; 26 * 512], "not behind");
+        hand.good(0, &[0x2a, 0, 0, 0, 0, 54, 0, 0, 26, 0], after);
+        // VERIFY(10) that compares.
+        write(&mut hand, &[0x2f, 2, 0, 0, 0, 40, 0, 0, 40, 0], &data);
+        hand.good(0, &[0x2f, 2, 0, 0, 0, 54, 0, 0, 26, 0], after);
+        let mut other = data.clone();
+        other[12 * 512] ^= 1;
+        assert_eq!(hand.command(0, &[0x2f, 2, 0, 0, 0, 40, 0, 0, 40, 0], &other).status, Some(2));
+        assert_eq!(hand.sense(0), (0xe, 0x1d, 0), "MISCOMPARE comes first");
+    }
 }
 
 #[test]
