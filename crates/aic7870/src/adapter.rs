@@ -9,7 +9,7 @@ use crate::registers::{
     self as r, dfcntrl, dfstatus, hcntrl, intstat, scsiseq, seectl, seqctl, sstat0, sstat1, sxfrctl0,
     sxfrctl1,
 };
-use crate::sequencer::{Instruction, LoopFinder};
+use crate::sequencer::{CLASSES, Class, Instruction, LoopFinder};
 use crate::state::{FIFO, PROGRAM, State};
 
 /// Virtual time that one slice of work may take, in nanoseconds: 512 instructions.
@@ -397,24 +397,21 @@ impl Adapter {
     }
 
     pub(crate) fn write_register(&mut self, cx: &mut Cx<'_>, address: u8, value: u8, who: Who) {
-        match address {
-            r::ALLZEROS | r::ALLONES | r::FLAGS | r::STACK | 0x1b | 0x70..=0x83 | 0xc0..=0xff => return,
-            // Storage that has no life of its own; a program that waits for it sees a change.
-            0x20..=0x5f
-            | r::SCSIRATE
-            | r::SCSIID
-            | r::SCSITEST
-            | r::SCAMCTL
-            | r::ACCUM
-            | r::SINDEX
-            | r::DINDEX => {
+        match CLASSES[usize::from(address)] {
+            Class::Constant => return,
+            // A program that waits for it sees a change.
+            Class::Storage | Class::Core => {
                 if self.file(address) != value {
                     self.touch();
                 }
                 self.set_file(address, value);
                 return;
             }
-            r::STCNT0..=r::STCNT2 | r::HADDR0..=r::HCNT2 => return self.write_count(cx, address, value),
+            Class::Count => return self.write_count(cx, address, value),
+            Class::Live => {}
+        }
+        match address {
+            r::FLAGS | r::STACK | 0x1b | 0x70..=0x83 | 0xc0..=0xff => return,
             // Loops that wait write these over and over.
             r::SXFRCTL0 if who == Who::Sequencer && value == self.file(address) && value & STROBES == 0 => {
                 return;

@@ -63,7 +63,7 @@ impl Instruction {
         let op = high >> 1 & 15;
         let stored = READS_STORAGE[usize::from(source)];
         let kind = match op {
-            op::OR..=op::ADC if stored && WRITES[usize::from(destination)].is_plain() => Kind::Plain,
+            op::OR..=op::ADC if stored && CLASSES[usize::from(destination)].is_plain() => Kind::Plain,
             op::AND if immediate == 0xff && destination == r::DINDIR => Kind::Copy,
             op::OR..=op::ADC => Kind::Combine,
             op::JMP..=op::CALL if stored => Kind::Jump,
@@ -83,9 +83,9 @@ impl Instruction {
     }
 }
 
-/// What a write by the sequencer does to a register.
+/// What a write does to a register.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Class {
+pub(crate) enum Class {
     /// Plain storage.
     Storage,
     /// Plain storage that is part of the processor itself.
@@ -99,12 +99,13 @@ enum Class {
 }
 
 impl Class {
-    const fn is_plain(self) -> bool {
+    pub(crate) const fn is_plain(self) -> bool {
         matches!(self, Self::Storage | Self::Core | Self::Constant)
     }
 }
 
-const WRITES: [Class; 256] = {
+/// The one place that says which registers are what; the SCB window is storage but for how a host reaches it.
+pub(crate) const CLASSES: [Class; 256] = {
     let mut class = [Class::Live; 256];
     let mut at = 0;
     while at < 256 {
@@ -126,7 +127,7 @@ const READS_STORAGE: [bool; 256] = {
     let mut stored = [false; 256];
     let mut at = 0;
     while at < 256 {
-        stored[at] = WRITES[at].is_plain()
+        stored[at] = CLASSES[at].is_plain()
             || matches!(
                 at as u8,
                 r::SCSISEQ
@@ -223,7 +224,7 @@ impl Adapter {
 
     #[inline]
     fn store_direct(&mut self, cx: &mut Cx<'_>, address: u8, value: u8) {
-        match WRITES[usize::from(address)] {
+        match CLASSES[usize::from(address)] {
             Class::Storage => {
                 let byte = &mut self.s.file[usize::from(address)];
                 self.version += u64::from(*byte != value);
@@ -370,7 +371,7 @@ impl Adapter {
         let a = self.s.file[usize::from(i.source)];
         let b = self.operand(i);
         let value = self.compute(i, a, b);
-        let class = WRITES[usize::from(i.destination)];
+        let class = CLASSES[usize::from(i.destination)];
         let byte = &mut self.s.file[usize::from(i.destination)];
         let before = *byte;
         *byte = if class == Class::Constant { before } else { value };
