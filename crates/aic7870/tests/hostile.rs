@@ -184,16 +184,11 @@ fn extreme_numbers() {
             for width in [1, 4, 8].into_iter().filter(|width| at + width <= bytes.len()) {
                 let all = u64::MAX >> (64 - 8 * width);
                 let own = number(width);
-                let values = [
-                    all,
-                    all - all / 256,
-                    all >> 1,
-                    all / 2 + 1,
-                    own.wrapping_add(1),
-                    own.wrapping_sub(1),
-                    0,
-                ];
-                for value in values {
+                let near = [own.wrapping_add(1) & all, own.wrapping_sub(1) & all, 0];
+                let mut values = [&[all, all - all / 256, all >> 1, all / 2 + 1][..], &near].concat();
+                values.sort_unstable();
+                values.dedup();
+                for value in values.into_iter().filter(|value| *value != own) {
                     let mut bad = bytes.clone();
                     bad[at..at + width].copy_from_slice(&value.to_le_bytes()[..width]);
                     let mut fresh = make();
