@@ -6,14 +6,15 @@ use std::process::{Command, Stdio};
 use slotone_block::write_all;
 use slotone_vhd::CreateOptions;
 
-/// Writes the sector at 7C00 to where the packet at 7C40 says, and says "w" on COM1.
+/// Writes the sector at 7C00 to where the packet at 7C60 says, and says "w" on COM1 if the carry flag tells of an error.
 const WRITER: &[u8] = &[
     0x31, 0xc0, // xor ax, ax
     0x8e, 0xd8, // mov ds, ax
-    0xbe, 0x40, 0x7c, // mov si, 7c40h
+    0xbe, 0x60, 0x7c, // mov si, 7c60h
     0xb8, 0x00, 0x43, // mov ax, 4300h: write by packet
     0xba, 0x80, 0x00, // mov dx, 80h
     0xcd, 0x13, // int 13h
+    0x73, 0x0c, // jnc to the sti
     0xba, 0xfb, 0x03, 0xb0, 0x03, 0xee, // LCR: 8 bits
     0xba, 0xf8, 0x03, 0xb0, b'w', 0xee, // out 3f8h
     0xfb, 0xf4, 0xeb, 0xfd, // sti; hlt; jmp to the hlt
@@ -27,8 +28,8 @@ fn the_reason_is_told_once_and_names_the_file() {
     let disk = CreateOptions::dynamic(32 << 20).create(&path).unwrap();
     let mut boot = [0; 512];
     boot[..WRITER.len()].copy_from_slice(WRITER);
-    boot[0x40..0x48].copy_from_slice(&[16, 0, 1, 0, 0x00, 0x7c, 0, 0]);
-    boot[0x48..0x50].copy_from_slice(&20_000u64.to_le_bytes());
+    boot[0x60..0x68].copy_from_slice(&[16, 0, 1, 0, 0x00, 0x7c, 0, 0]);
+    boot[0x68..0x70].copy_from_slice(&20_000u64.to_le_bytes());
     boot[510..].copy_from_slice(&[0x55, 0xaa]);
     write_all(&disk, 0, &boot).unwrap();
     disk.close().unwrap();

@@ -160,6 +160,18 @@ fn multiple_that_was_turned_off_is_no_error() {
     assert_eq!(marker(&mock, 0x1_0000 + 39 * 512), 48);
 }
 
+/// What looks like a refused MULTIPLE command at the end of its data is a write that failed: sent again, it would leave those blocks out.
+#[test]
+fn a_write_that_fails_is_told() {
+    for bad in [100, 117, 139] {
+        let mut disk = disk();
+        disk.bad = vec![bad];
+        let mut mock = with_disk(disk);
+        let r = packet(&mut mock, 0x43, 0x80, 40, 100);
+        assert_eq!((r.carry(), r.ah()), (true, 0xCC), "block {bad}");
+    }
+}
+
 #[test]
 fn discs_are_read_through_unit_attention() {
     let mut mock = Mock::new();

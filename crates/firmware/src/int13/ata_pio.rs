@@ -24,7 +24,17 @@ mod local {
     pub(super) use crate::int13::transfer::local::{LBA, LINEAR, REMAINING};
     pub(super) const IN_COMMAND: usize = 5;
     pub(super) const BLOCK: usize = 6;
+    /// Packets: how often one was sent again. Disks: what is known of the MULTIPLE commands.
     pub(super) const RETRIES: usize = 8;
+}
+
+/// What is known of a disk's MULTIPLE commands.
+mod multiple {
+    pub(super) const UNTRIED: u16 = 0;
+    /// One was refused before any block was moved: somebody has turned them off.
+    pub(super) const REFUSED: u16 = 1;
+    /// A block was moved.
+    pub(super) const TAKEN: u16 = 2;
 }
 
 /// States, kept in the frame's phase; 0 is "not begun".
@@ -105,8 +115,8 @@ fn select(bus: &mut dyn Initiator, frame: &mut Frame, drive: &Drive) -> Option<P
         (head as u8, cylinder << 8 | sector)
     };
     let what = operation(frame);
-    let multiple = drive.multiple > 1 && frame.local16(local::RETRIES) == 0;
-    let command = match (what, multiple) {
+    let by_blocks = drive.multiple > 1 && frame.local16(local::RETRIES) != multiple::REFUSED;
+    let command = match (what, by_blocks) {
         (Operation::Read, true) => 0xC4,
         (Operation::Read, false) => 0x20,
         (Operation::Write, true) => 0xC5,
@@ -121,7 +131,7 @@ fn select(bus: &mut dyn Initiator, frame: &mut Frame, drive: &Drive) -> Option<P
     }
     bus.outb(base + 7, command);
     frame.set_local16(local::IN_COMMAND, count);
-    frame.set_local16(local::BLOCK, if multiple { u16::from(drive.multiple) } else { 1 });
+    frame.set_local16(local::BLOCK, if by_blocks { u16::from(drive.multiple) } else { 1 });
     frame.set_phase(if what == Operation::Verify { phase::END } else { phase::DATA });
     wait::start(bus, frame, COMMAND_NANOS);
     None
@@ -156,6 +166,9 @@ fn data(bus: &mut dyn Initiator, frame: &mut Frame, drive: &Drive) -> Option<Pro
     frame.set_local32(local::LINEAR, linear.wrapping_add(length as u32));
     frame.set_local32(local::LBA, frame.local32(local::LBA).wrapping_add(u32::from(sectors)));
     frame.set_local16(local::REMAINING, frame.local16(local::REMAINING) - sectors);
+    if frame.local16(local::RETRIES) == multiple::UNTRIED {
+        frame.set_local16(local::RETRIES, multiple::TAKEN);
+    }
     let left = in_command - sectors;
     frame.set_local16(local::IN_COMMAND, left);
     if left == 0 {
@@ -182,16 +195,17 @@ fn end(bus: &mut dyn Initiator, frame: &mut Frame, drive: &Drive) -> Option<Prog
 
 fn failed(bus: &mut dyn Initiator, frame: &mut Frame, drive: &Drive) -> Option<Progress> {
     let error = bus.inb(drive.base() + 1);
-    // Somebody has turned the MULTIPLE commands off: once more without them.
-    if error & ABRT != 0 && drive.multiple > 1 && frame.local16(local::RETRIES) == 0 {
-        frame.set_local16(local::RETRIES, 1);
+    // Once more without the MULTIPLE commands; not if blocks were moved, as then those would be left out.
+    let known = frame.local16(local::RETRIES);
+    if error & ABRT != 0 && drive.multiple > 1 && known == multiple::UNTRIED {
+        frame.set_local16(local::RETRIES, multiple::REFUSED);
         frame.set_phase(phase::SELECT);
         return None;
     }
     Some(Progress::Failed(match error {
         error if error & 0x10 != 0 => code::NOT_FOUND,
         error if error & 0x40 != 0 => code::UNCORRECTABLE,
-        error if error & ABRT != 0 => code::BAD_COMMAND,
+        error if error & ABRT != 0 && known != multiple::TAKEN => code::BAD_COMMAND,
         _ if operation(frame) == Operation::Write => code::WRITE_FAULT,
         _ => code::CONTROLLER,
     }))

@@ -286,6 +286,9 @@ impl Ide {
                 let want = (*left).min(*block);
                 if self.buffer.len() >= want {
                     let disk = self.disk.as_mut().expect("a disk");
+                    if disk.bad.iter().any(|bad| (*lba..*lba + want / 512).contains(&(*bad as usize))) {
+                        return self.fail(now, 4);
+                    }
                     for (i, sector) in self.buffer.chunks_exact(512).enumerate() {
                         disk.write(*lba + i, sector.try_into().unwrap());
                     }
