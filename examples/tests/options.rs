@@ -195,11 +195,43 @@ fn an_undo_session_that_cannot_begin_leaves_nothing() {
 }
 
 #[test]
-fn a_state_of_disks_that_are_thrown_away_is_not_saved() {
-    refused(&["--hda", "d.vhd", "--undo", "discard", "--save", "s"], &["--save", "--undo discard"]);
+fn a_state_without_its_disks_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    let out = run(&[
+        "--memory",
+        "4",
+        "--exit-after",
+        "0",
+        "--screen",
+        "none",
+        "--undo",
+        "discard",
+        "--boot",
+        "hdd",
+        "--save",
+        state.to_str().unwrap(),
+    ]);
+    assert!(message(&out).contains("--save with --undo discard"), "{}", message(&out));
+    assert!(state.exists());
 }
 
 #[test]
-fn diskettes_are_not_booted_yet() {
-    refused(&["--hda", "d.vhd", "--boot", "cd,floppy,hdd"], &["--boot floppy", "not in this build"]);
+fn diskettes_and_networks_are_passed_over_in_an_order_but_not_alone() {
+    refused(&["--hda", "d.vhd", "--boot", "floppy,net"], &["--boot", "not in this build"]);
+    let out = run(&[
+        "--memory",
+        "4",
+        "--exit-after",
+        "0",
+        "--screen",
+        "none",
+        "--cdrom",
+        "missing.iso",
+        "--boot",
+        "cd,floppy,hdd,scsi,net",
+    ]);
+    for passed_over in ["floppy is not in this build", "net is not in this build", "missing.iso"] {
+        assert!(message(&out).contains(passed_over), "{}", message(&out));
+    }
 }

@@ -197,6 +197,13 @@ pub(crate) enum BootDevice {
     Net,
 }
 
+impl BootDevice {
+    /// Whether this build can boot from it.
+    pub(crate) fn is_built(self) -> bool {
+        !matches!(self, Self::Floppy | Self::Net)
+    }
+}
+
 /// `--screen`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ScreenArg {
@@ -450,8 +457,10 @@ impl Args {
             ("--replay", self.replay.is_some()),
             ("--trace", !self.trace.is_empty()),
             ("--gdb", self.gdb.is_some()),
-            ("--boot floppy", self.boot.contains(&BootDevice::Floppy)),
-            ("--boot net", self.boot.contains(&BootDevice::Net)),
+            (
+                "--boot from nothing but these",
+                !self.boot.is_empty() && !self.boot.iter().any(|d| d.is_built()),
+            ),
         ];
         if let Some((flag, _)) = unbuilt.iter().find(|(_, used)| *used) {
             return Err(Failure::usage(format!("{flag}: not in this build; see STATUS.md for what is")));
@@ -476,12 +485,19 @@ impl Args {
         if self.save_at.is_some() && self.save.is_none() {
             return Err(Failure::usage("--save-at: say where to save with --save FILE"));
         }
-        if self.save.is_some() && self.undo == Some(UndoArg::Discard) {
-            return Err(Failure::usage(
-                "--save: a state is of no use without the disks that belong to it, which --undo discard throws away; use --undo keep, or none",
-            ));
-        }
         Ok(())
+    }
+
+    /// What is taken but has less effect than it may look: a line each.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        let passed_over = self.boot.iter().filter(|device| !device.is_built()).map(|device| {
+            let name = format!("{device:?}").to_lowercase();
+            format!("--boot: {name} is not in this build and passed over")
+        });
+        let thrown_away = (self.save.is_some() && self.undo == Some(UndoArg::Discard)).then(|| {
+            "--save with --undo discard: the state goes with the disks as they were before this run; what the guest writes to them is not in it".to_owned()
+        });
+        passed_over.chain(thrown_away).collect()
     }
 
     /// Whether nothing was given that a guest could boot from: then the demonstration runs.

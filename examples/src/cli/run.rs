@@ -31,6 +31,9 @@ pub(crate) const MISSED: u8 = 2;
 /// Runs what the arguments ask for.
 pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
     args.check()?;
+    for note in args.notes() {
+        eprintln!("virtual-server-2005: {note}");
+    }
     let signals = Signals::take()?;
     if args.is_demonstration() {
         return super::demo::run(args, &signals);
