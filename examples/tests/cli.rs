@@ -1,47 +1,9 @@
 //! The command line from outside: exit statuses, and one line that names the file and says what to do.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+mod common;
 
+use common::{boot_disk, message, refused, run, text, write};
 use slotone_vhd::CreateOptions;
-
-fn run(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_virtual-server-2005"))
-        .args(args)
-        .stdin(Stdio::null())
-        .output()
-        .expect("the program starts")
-}
-
-/// Exit status 2, and exactly one line, which holds all of `parts`.
-fn refused(args: &[&str], parts: &[&str]) {
-    let out = run(args);
-    let text = String::from_utf8_lossy(&out.stderr).into_owned();
-    assert_eq!(out.status.code(), Some(2), "{args:?}: {text}");
-    assert_eq!(text.trim_end().lines().count(), 1, "{args:?}: {text}");
-    assert!(out.stdout.is_empty(), "{args:?}");
-    for part in parts {
-        assert!(text.contains(part), "{args:?}: '{part}' is missing in: {text}");
-    }
-}
-
-fn write(folder: &Path, name: &str, bytes: &[u8]) -> PathBuf {
-    let path = folder.join(name);
-    std::fs::write(&path, bytes).expect("the folder is ours");
-    path
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().expect("a plain name")
-}
-
-/// A raw disk whose boot sector is `code`.
-fn boot_disk(folder: &Path, name: &str, code: &[u8]) -> PathBuf {
-    let mut disk = vec![0; 1 << 20];
-    disk[..code.len()].copy_from_slice(code);
-    disk[510..512].copy_from_slice(&[0x55, 0xaa]);
-    write(folder, name, &disk)
-}
 
 #[test]
 fn arguments() {
@@ -125,7 +87,7 @@ fn how_a_guest_ends() {
 
     let out = with(&["--hda", crash, "--on-triple-fault", "stop"]);
     assert_eq!(out.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&out.stderr).contains("triple fault"));
+    assert!(message(&out).contains("triple fault"));
 
     let halt = boot_disk(folder.path(), "halt.img", &[0xfa, 0xf4]);
     assert_eq!(with(&["--hda", text(&halt)]).status.code(), Some(0));

@@ -1,41 +1,11 @@
 //! Options that contradict each other, and those that cannot do what they are for: the program says so instead of leaving them out.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+mod common;
 
+use std::process::{Command, Stdio};
+
+use common::{boot_disk, message, refused, run, text, write};
 use slotone_vhd::CreateOptions;
-
-const PROGRAM: &str = env!("CARGO_BIN_EXE_virtual-server-2005");
-
-fn run(args: &[&str]) -> Output {
-    Command::new(PROGRAM).args(args).stdin(Stdio::null()).output().expect("the program starts")
-}
-
-fn message(out: &Output) -> String {
-    String::from_utf8_lossy(&out.stderr).into_owned()
-}
-
-/// Exit status 2, and exactly one line, which holds all of `parts`.
-fn refused(args: &[&str], parts: &[&str]) {
-    // One that is not refused does not run for ever.
-    let out = run(&[args, &["--exit-after", "5"]].concat());
-    let text = message(&out);
-    assert_eq!(out.status.code(), Some(2), "{args:?}: {text}");
-    assert_eq!(text.trim_end().lines().count(), 1, "{args:?}: {text}");
-    for part in parts {
-        assert!(text.contains(part), "{args:?}: '{part}' is missing in: {text}");
-    }
-}
-
-fn write(folder: &Path, name: &str, bytes: &[u8]) -> PathBuf {
-    let path = folder.join(name);
-    std::fs::write(&path, bytes).expect("the folder is ours");
-    path
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().expect("a plain name")
-}
 
 /// Says "ok" on COM1 and halts for good.
 const OK: &[u8] = &[
@@ -43,14 +13,6 @@ const OK: &[u8] = &[
     0xba, 0xf8, 0x03, 0xb0, b'o', 0xee, 0xb0, b'k', 0xee, // out 3f8h
     0xfa, 0xf4, // cli; hlt
 ];
-
-/// A raw disk whose boot sector is `code`.
-fn boot_disk(folder: &Path, name: &str, code: &[u8]) -> PathBuf {
-    let mut disk = vec![0; 1 << 20];
-    disk[..code.len()].copy_from_slice(code);
-    disk[510..512].copy_from_slice(&[0x55, 0xaa]);
-    write(folder, name, &disk)
-}
 
 const COUNTED: [&str; 6] = ["--clock", "counted", "--memory", "4", "--serial", "stdio"];
 
@@ -177,7 +139,16 @@ fn an_undo_session_that_cannot_begin_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let mut command = Command::new("sh");
     // Enough descriptors to make the undo disks one after another, too few to open all of them.
-    command.args(["-c", "ulimit -n 20; exec \"$@\"", "sh", PROGRAM, "--undo", "keep", "--exit-after", "0"]);
+    command.args([
+        "-c",
+        "ulimit -n 20; exec \"$@\"",
+        "sh",
+        env!("CARGO_BIN_EXE_virtual-server-2005"),
+        "--undo",
+        "keep",
+        "--exit-after",
+        "0",
+    ]);
     let mut names = Vec::new();
     for i in 0..12 {
         let name = format!("{i:02}.vhd");
