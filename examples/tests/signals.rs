@@ -67,8 +67,18 @@ fn start(command: &mut Command, disk: &Path, more: &[&str]) -> Child {
     child
 }
 
+/// The program, which heeds every signal. Whoever runs the tests may have had some ignored (nohup, a script's `&`), which a program keeps; env(1) ends that.
 fn program() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_virtual-server-2005"))
+    started_by(&[])
+}
+
+fn started_by(words: &[&str]) -> Command {
+    let mut command = Command::new("env");
+    if cfg!(target_os = "linux") {
+        command.arg("--default-signal=HUP,INT,TERM");
+    }
+    command.args(words).arg(env!("CARGO_BIN_EXE_virtual-server-2005"));
+    command
 }
 
 fn send(child: &Child, signal: Signal) {
@@ -131,8 +141,7 @@ fn a_signal_that_was_ignored_at_the_start_stays_so() {
     let folder = tempfile::tempdir().unwrap();
     let disk = disk(folder.path());
     // As nohup does.
-    let mut shell = Command::new("sh");
-    shell.args(["-c", "trap '' HUP; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_virtual-server-2005")]);
+    let mut shell = started_by(&["sh", "-c", "trap '' HUP; exec \"$@\"", "sh"]);
     let mut child = start(&mut shell, &disk, &[]);
     send(&child, Signal::HUP);
     std::thread::sleep(Duration::from_millis(300));
