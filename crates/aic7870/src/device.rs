@@ -146,7 +146,8 @@ impl Aic7870 {
         Some(self.chip.targets.get_mut(usize::from(id))?.as_mut()?.as_mut())
     }
 
-    /// The target at `id` if it is a `T`: `target_as::<CdRom>(5)` to insert a medium.
+    /// The target at `id` if it is a `T`: `target_as::<CdRom>(5)` to insert a medium. One with a [`Faulty`](slotone_scsi::Faulty) around it is a
+    /// `Faulty`, whose `inner_mut` leads to the drive.
     pub fn target_as<T: Target>(&mut self, id: u8) -> Option<&mut T> {
         (self.target_mut(id)? as &mut dyn Any).downcast_mut()
     }

@@ -7,7 +7,7 @@ use slotone_block::{Completion, Outcome};
 use slotone_bus::state::{Encode, StateError, StateReader, StateWriter};
 use slotone_bus::{VmInstant, encode_enum, encode_fields};
 use slotone_pci::ConfigBytes;
-use slotone_scsi::Access;
+use slotone_scsi::{Access, Range};
 
 use crate::adapter::SLICE;
 use crate::registers::{self as r, dfcntrl, hcntrl};
@@ -346,17 +346,23 @@ impl PartialEq for HostSide {
 }
 
 impl Task {
+    /// The range that an access works on; one that discards has several.
+    pub(crate) fn range(&self) -> Option<Range> {
+        match self.access.as_ref()? {
+            Access::Read(range)
+            | Access::Verify(range)
+            | Access::Compare(range)
+            | Access::Write { range, .. }
+            | Access::WriteSame { range, .. } => Some(*range),
+            _ => None,
+        }
+    }
+
     /// The first byte of the medium that is not done.
     pub(crate) fn medium_offset(&self) -> u64 {
-        match &self.access {
-            Some(
-                Access::Read(range)
-                | Access::Verify(range)
-                | Access::Compare(range)
-                | Access::Write { range, .. }
-                | Access::WriteSame { range, .. },
-            ) => range.offset.saturating_add(self.done),
-            Some(Access::Discard(ranges)) => ranges.get(self.index as usize).map_or(0, |r| r.offset),
+        match (self.range(), &self.access) {
+            (Some(range), _) => range.offset.saturating_add(self.done),
+            (None, Some(Access::Discard(ranges))) => ranges.get(self.index as usize).map_or(0, |r| r.offset),
             _ => 0,
         }
     }
@@ -525,28 +531,22 @@ fn check_task(task: &Task) -> Result<(), &'static str> {
     sound(task.stage != Stage::DataOut || held < u64::from(task.want), "data")?;
     sound((task.stage == Stage::Medium) == task.request.is_some(), "request")?;
     // What is left of the range that is worked on.
-    let left = match &task.access {
-        None => {
+    let left = match (task.range(), &task.access) {
+        (_, None) => {
             sound(task.request.is_none() && task.done == 0 && task.index == 0, "access")?;
             return Ok(());
         }
-        Some(
-            Access::Read(range)
-            | Access::Verify(range)
-            | Access::Compare(range)
-            | Access::Write { range, .. }
-            | Access::WriteSame { range, .. },
-        ) => {
+        (Some(range), _) => {
             sound(range.offset.checked_add(range.len).is_some() && task.index == 0, "range")?;
             range.len.checked_sub(task.done).ok_or("range")?
         }
-        Some(Access::Discard(ranges)) => {
+        (None, Some(Access::Discard(ranges))) => {
             sound(ranges.iter().all(|r| r.offset.checked_add(r.len).is_some()), "range")?;
             sound(task.done == 0, "range")?;
             ranges.get(task.index as usize).ok_or("range")?.len
         }
-        Some(Access::Flush) => 0,
-        Some(_) => return Err("access"),
+        (None, Some(Access::Flush)) => 0,
+        (None, Some(_)) => return Err("access"),
     };
     if let Some(Access::WriteSame { block, .. }) = &task.access {
         sound(block.len() as u64 <= PIECE, "block")?;
@@ -590,6 +590,8 @@ pub(crate) fn check(state: &State, bus: Bus) -> Result<(), &'static str> {
     sound(state.hcnt < 1 << 24 && state.stcnt < 1 << 24 && state.haddr < 1 << 40, "counters")?;
     sound(state.fifo.len() <= FIFO && state.qin.len() <= 16 && state.qout.len() <= 16, "queues")?;
     sound(state.seeprom.is_sound(), "serial EEPROM")?;
+    // What is due after a while must have a time of its own.
+    sound(state.time.as_nanos() < u64::MAX / 2, "time")?;
     let soon = state.time + SLICE;
     sound(state.steps <= STEPS && state.steps_again <= soon, "steps of the data path")?;
     sound(state.selecting.is_none() || state.link.is_none(), "selection")?;

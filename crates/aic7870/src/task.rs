@@ -31,13 +31,14 @@ impl Task {
         }
     }
 
-    /// Bytes that it holds or is about to. What a list of parameters asks for may be a whole piece; what waits for its turn asks for nothing yet.
+    /// Bytes that it holds or may come to hold, besides the copy that a write on its way and a comparison need. What a list of parameters asks for
+    /// may be a whole piece; what waits for its turn asks for nothing yet.
     fn load(&self) -> u64 {
         if self.stage == Stage::DataOut && self.access.is_none() {
             return PIECE;
         }
-        let asked = self.request.as_ref().filter(|r| r.kind == Kind::Read).map_or(0, |r| r.len);
-        (self.data.len() as u64).max(u64::from(self.want)).max(asked)
+        let piece = self.range().map_or(0, |range| range.len.min(PIECE));
+        piece.max(self.data.len() as u64)
     }
 }
 
