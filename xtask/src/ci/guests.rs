@@ -203,7 +203,7 @@ fn board(full: bool) -> Vec<Guest> {
     if full {
         let mut bzimage = direct("vmlinuz-686", "initrd.gz", "ide,cd");
         bzimage.extend(strings(&["--hda", &guest_file("debian.vhd"), "--cdrom", &guest_file("debian.iso")]));
-        // The kernel writes every page and reads it back before it uses any.
+        // The kernel writes every page that is free and reads it back before it uses any.
         let append = format!("{APPEND} memtest=1");
         let mut memory = strings(&["--memory", "3686", "--append", &append]);
         for (option, file) in [("--kernel", "vmlinux-686-pae"), ("--initrd", "initrd-pae.gz")] {
@@ -219,7 +219,7 @@ fn board(full: bool) -> Vec<Guest> {
             },
             Guest { name: "direct -686 bzImage", args: bzimage, ..Guest::default() },
             Guest {
-                name: "3686 MiB of memory, every page tested",
+                name: "3686 MiB of memory, every free page tested",
                 args: memory,
                 large: true,
                 ..Guest::default()

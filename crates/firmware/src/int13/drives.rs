@@ -85,9 +85,8 @@ impl Drive {
         Self { kind: Kind::Cd, ..Self::ide(slot) }
     }
 
-    /// A SCSI disk with sectors of 512 bytes. Its geometry is chosen as by Adaptec's BIOSes: that which its partitions were made for
-    /// ([`partitioned`]); else 64 heads and 32 sectors while 1024 cylinders of them hold it,
-    /// which is 1 GiB, or 255 and 63 ("extended translation").
+    /// A SCSI disk with sectors of 512 bytes. Its geometry is that which its partitions were made for ([`partitioned`]); else that of Adaptec's
+    /// BIOSes: 64 heads and 32 sectors while 1024 cylinders of them hold it, which is 1 GiB, or 255 and 63 ("extended translation").
     pub(crate) fn scsi_disk(
         slot: u8,
         controller: u8,
